@@ -24,6 +24,7 @@ pub mod end;
 mod endpoint;
 #[cfg(feature = "axum-08")]
 mod extract;
+mod health;
 mod id;
 mod identity_slot;
 #[doc(hidden)]
@@ -65,6 +66,7 @@ pub use self::{
     client::{HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata, MetadataFetchError},
     endpoint::{Endpoint, EndpointError},
+    health::{HealthCheck, HealthSource, HealthStatus},
     id::{TokenHash, TokenId, UseId},
     identity_slot::IdentitySlot,
     key::{KeyDigest, RevocationKey},

@@ -1,8 +1,8 @@
-//! The state of fetched keys and of resolved issuers: for a readiness probe, and for metrics.
+//! The state of fetched keys and of resolved issuers: for a readiness probe, metrics, and operators.
 
 use std::sync::Arc;
 
-use tower_revoke_core::ReadyError;
+use tower_revoke_core::{HealthCheck, HealthSource, HealthStatus, ReadyError};
 
 use crate::{
     IssuerStats, JwtVerifier, KeyStats,
@@ -84,4 +84,42 @@ impl JwtVerifier {
 
 fn fetched_keys(issuer: &Issuer) -> Option<(&Arc<KeySet>, &Remote)> {
     Some((&issuer.keys, issuer.keys.remote()?))
+}
+
+/// The check `keys` of each issuer whose keys are fetched.
+impl HealthSource for JwtVerifier {
+    fn health(&self) -> Vec<HealthCheck> {
+        let stats = self.key_stats().into_iter();
+        stats.map(check).collect()
+    }
+}
+
+fn check(stats: KeyStats) -> HealthCheck {
+    let fails = stats.failing_since.is_some();
+    let status = match (stats.trusted, fails) {
+        (true, false) => HealthStatus::Pass,
+        (true, true) => HealthStatus::Warn,
+        (false, true) => HealthStatus::Fail,
+        // The first token causes the first fetch.
+        (false, false) => HealthStatus::Warn,
+    };
+    let keys = match (stats.trusted, stats.age) {
+        (true, Some(age)) => format!("{}, {} s old", count(stats.keys), age.as_secs()),
+        (false, None) if !fails => "not fetched yet".to_owned(),
+        _ => "no trusted keys".to_owned(),
+    };
+    let output = match fails {
+        true => format!("{keys}; fetching fails"),
+        false => keys,
+    };
+    HealthCheck::new("keys", status, output)
+        .of(stats.issuer)
+        .since(stats.failing_since)
+}
+
+fn count(keys: usize) -> String {
+    match keys {
+        1 => "1 key".to_owned(),
+        keys => format!("{keys} keys"),
+    }
 }

@@ -168,6 +168,7 @@ A feed that breaks shows as a mirror whose age grows; at the bound it is live no
 mod builder;
 mod engine;
 mod error;
+mod health;
 mod list;
 mod memory;
 mod mirror;

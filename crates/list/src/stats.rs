@@ -26,6 +26,10 @@ pub struct ListStats {
     pub oldest_served: Duration,
     /// When the store last answered a call. `None` if it never has.
     pub last_answer: Option<UnixTime>,
+    /// Since when no call has failed. `None` if the last one failed, or none was answered yet.
+    pub answering_since: Option<UnixTime>,
+    /// Since when every call has failed. `None` while the store answers.
+    pub failing_since: Option<UnixTime>,
     /// The approximate number of cached answers.
     pub kept: u64,
     /// The state of the mirror.
@@ -94,6 +98,9 @@ pub(crate) struct Counters {
     failures: AtomicU64,
     /// In Unix seconds. 0 if the store never answered.
     last_answer: AtomicU64,
+    /// So far; 0 if not.
+    answering_since: AtomicU64,
+    failing_since: AtomicU64,
 }
 
 static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
@@ -116,12 +123,14 @@ impl Counters {
         self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self) {
+    pub(crate) fn failed(&self, now: UnixTime) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        turn(&self.failing_since, &self.answering_since, now);
     }
 
     pub(crate) fn answered(&self, now: UnixTime) {
         self.last_answer.fetch_max(now.as_secs(), Ordering::Relaxed);
+        turn(&self.answering_since, &self.failing_since, now);
     }
 
     pub(crate) fn has_answered(&self) -> bool {
@@ -129,7 +138,6 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self, kept: u64) -> ListStats {
-        let last_answer = self.last_answer.load(Ordering::Relaxed);
         ListStats {
             served: self
                 .served
@@ -139,11 +147,29 @@ impl Counters {
             asked: self.asked.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
             oldest_served: Duration::from_millis(self.oldest_served_millis.load(Ordering::Relaxed)),
-            last_answer: (last_answer > 0).then(|| UnixTime::from_secs(last_answer)),
+            last_answer: time(&self.last_answer),
+            answering_since: time(&self.answering_since),
+            failing_since: time(&self.failing_since),
             kept,
             ..ListStats::default()
         }
     }
+}
+
+/// Notes since when it has been so, and that it is no longer as before. Reads before it writes, since
+/// it hardly ever turns.
+fn turn(since: &AtomicU64, before: &AtomicU64, now: UnixTime) {
+    if since.load(Ordering::Relaxed) == 0 {
+        since.store(now.as_secs(), Ordering::Relaxed);
+    }
+    if before.load(Ordering::Relaxed) != 0 {
+        before.store(0, Ordering::Relaxed);
+    }
+}
+
+fn time(secs: &AtomicU64) -> Option<UnixTime> {
+    let secs = secs.load(Ordering::Relaxed);
+    (secs > 0).then(|| UnixTime::from_secs(secs))
 }
 
 fn millis(duration: Duration) -> u64 {

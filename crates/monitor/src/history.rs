@@ -18,7 +18,7 @@ use crate::Latency;
 const STEP: Duration = Duration::from_secs(5);
 
 /// The number of steps that are kept: an hour.
-const STEPS: u64 = 720;
+pub(crate) const STEPS: u64 = 720;
 
 /// Microseconds up to 67 s, in buckets of at most an eighth of their value.
 pub(crate) const CONFIG: Config = match Config::new(3, 26) {
@@ -172,8 +172,8 @@ impl Past {
         *last = now;
     }
 
-    /// Returns what was counted in the steps that have ended within `span`.
-    pub(crate) fn spans(&self, clock: &Clock, span: Duration) -> SeriesHistory {
+    /// Returns what was counted in the steps that have ended within `span`, merged into about `most` steps.
+    pub(crate) fn spans(&self, clock: &Clock, span: Duration, most: usize) -> SeriesHistory {
         let now = step_at(clock.uptime());
         let first = now.saturating_sub(step_at(span).min(STEPS));
         let began = |number: u64| {
@@ -182,17 +182,32 @@ impl Past {
             let ago = Duration::from_secs(ago + into_step);
             clock.steady_now().saturating_sub(ago)
         };
+        let span_of = |first: u64, end: u64, counted: &Reading| {
+            Span::new(began(first), (end - first) * STEP.as_secs(), counted)
+        };
+        let recent = || self.steps.iter().filter(|step| step.number >= first);
         let mut all = Reading::default();
-        let mut steps = Vec::new();
-        for step in self.steps.iter().filter(|step| step.number >= first) {
+        for step in recent() {
             all.add_step(step);
-            let mut one = Reading::default();
-            one.add_step(step);
-            steps.push(Span::new(began(step.number), STEP.as_secs(), &one));
         }
-        let seconds = (now - first) * STEP.as_secs();
+        let mut steps = Vec::new();
+        if most > 0 {
+            // Groups begin at the same times whenever they are asked for, so that a drawing does not flicker.
+            let width = (now - first).div_ceil(most as u64).max(1);
+            let recent: Vec<_> = recent().collect();
+            for group in recent.chunk_by(|a, b| a.number / width == b.number / width) {
+                let mut merged = Reading::default();
+                group.iter().for_each(|step| merged.add_step(step));
+                let number = group.first().map_or(0, |step| step.number) / width * width;
+                steps.push(span_of(
+                    number.max(first),
+                    (number + width).min(now),
+                    &merged,
+                ));
+            }
+        }
         SeriesHistory {
-            total: Span::new(began(first), seconds, &all),
+            total: span_of(first, now, &all),
             steps,
         }
     }

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, HealthCheck, HealthSource};
 
 use crate::{
-    History, MonitorLayer, ServiceHistory, Snapshot, Usage, composite, context::Context,
+    History, MonitorLayer, ServiceHistory, Snapshot, Usage, composite, context::Context, history::STEPS,
     scope::Waiting, series::Labels,
 };
 
@@ -40,6 +40,7 @@ struct Shared {
     is_counted: [AtomicBool; 5],
     /// The calls of composites that wait for their parts.
     waiting: Waiting,
+    health: Mutex<Vec<Arc<dyn HealthSource>>>,
 }
 
 type Contexts = BTreeMap<(Kind, Arc<str>), Arc<Context>>;
@@ -190,11 +191,46 @@ impl Monitor {
         }
     }
 
+    /// Adds a source of health checks that operators see: a `RevocationList`, a `JwtVerifier` whose keys
+    /// are fetched, a `RevocationClient`, or one of the program's own.
+    ///
+    /// ```
+    /// use tower_revoke_core::{HealthCheck, HealthSource, HealthStatus};
+    /// use tower_revoke_monitor::Monitor;
+    ///
+    /// struct Billing;
+    ///
+    /// impl HealthSource for Billing {
+    ///     fn health(&self) -> Vec<HealthCheck> {
+    ///         vec![HealthCheck::new("billing", HealthStatus::Pass, "connected")]
+    ///     }
+    /// }
+    ///
+    /// let monitor = Monitor::new();
+    /// monitor.add_health(Billing);
+    /// assert_eq!(monitor.health()[0].output, "connected");
+    /// ```
+    pub fn add_health(&self, source: impl HealthSource + 'static) {
+        self.health_sources().push(Arc::new(source));
+    }
+
+    /// Returns the checks of all sources that were added, in their order.
+    pub fn health(&self) -> Vec<HealthCheck> {
+        let sources = self.health_sources().clone();
+        sources.iter().flat_map(|source| source.health()).collect()
+    }
+
     /// Returns the counts at this moment, see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(|_| true)
+    }
+
+    /// Returns the counts of those whose names are `asked` for.
+    pub(crate) fn snapshot_of(&self, asked: impl Fn(&str) -> bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
         self.waiting().judge_overdue(self.clock().uptime());
-        let contexts = self.contexts().clone();
+        let mut contexts = self.contexts().clone();
+        contexts.retain(|(_, name), _| asked(name));
         for ((kind, name), context) in contexts {
             let all = match kind {
                 Kind::Service => &mut snapshot.services,
@@ -220,10 +256,24 @@ impl Monitor {
     /// println!("{} calls in {} s, p99 {:?}", minute.calls(), minute.seconds, minute.p99);
     /// ```
     pub fn history(&self, span: Duration) -> History {
+        let steps = usize::try_from(STEPS).unwrap_or(usize::MAX);
+        self.history_of(|_| true, span, steps, steps)
+    }
+
+    /// Returns the history of those whose names are `asked` for, with about so many `steps` of each, and of
+    /// each of its methods.
+    pub(crate) fn history_of(
+        &self,
+        asked: impl Fn(&str) -> bool,
+        span: Duration,
+        steps: usize,
+        steps_of_methods: usize,
+    ) -> History {
         let mut history = History::default();
         let clock = self.clock();
         self.waiting().judge_overdue(clock.uptime());
-        let contexts = self.contexts().clone();
+        let mut contexts = self.contexts().clone();
+        contexts.retain(|(_, name), _| asked(name));
         for ((kind, name), context) in contexts {
             let all = match kind {
                 Kind::Service => &mut history.services,
@@ -232,7 +282,8 @@ impl Monitor {
             };
             let service: &mut ServiceHistory = all.entry(name).or_default();
             context.visit_past(clock.uptime(), |method, past| {
-                let spans = past.spans(clock, span);
+                let steps = method.map_or(steps, |_| steps_of_methods);
+                let spans = past.spans(clock, span, steps);
                 match method {
                     None => service.all = spans,
                     Some("") => service.other_methods = spans,
@@ -264,6 +315,10 @@ impl Monitor {
     fn contexts(&self) -> MutexGuard<'_, Contexts> {
         let contexts = self.0.contexts.lock();
         contexts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn health_sources(&self) -> MutexGuard<'_, Vec<Arc<dyn HealthSource>>> {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -357,6 +412,7 @@ impl MonitorBuilder {
             contexts: Mutex::default(),
             is_counted: [const { AtomicBool::new(true) }; 5],
             waiting: Waiting::default(),
+            health: Mutex::default(),
         }))
     }
 }

@@ -1,9 +1,9 @@
 //! What operators read: totals and the recent past of everything, sorted, filtered and cut.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tower_revoke_core::UnixTime;
+use tower_revoke_core::{HealthCheck, UnixTime};
 
 use crate::{ClientMinute, Counts, Latency, Monitor, ServiceHistory, ServiceSnapshot, Span};
 
@@ -21,25 +21,31 @@ use crate::{ClientMinute, Counts, Latency, Monitor, ServiceHistory, ServiceSnaps
 pub struct UsageQuery {
     /// How many seconds back the recent numbers go: 5 to 3,600. Defaults to 300.
     pub span: u64,
-    /// By what each list is sorted, the largest first. Defaults to the number of calls.
+    /// Only the service, upstream or composite of this name. Empty for all.
+    pub only: String,
+    /// By what each list is sorted, the largest first: by the recent past, and where that is equal, as always
+    /// with clients, by what was counted since the start. Defaults to the number of calls.
     pub sort: UsageSort,
-    /// Only methods and clients whose names contain this text, in whatever case. Empty for all.
+    /// Only methods and clients whose names contain this text, in whatever case, and unless one is named by
+    /// `only`, what has such a name or some of these. Empty for all.
     pub q: String,
     /// The largest number of methods, and of clients, of each service: at most 1,000. Defaults to 100.
     pub limit: usize,
-    /// Whether to add the steps of five seconds of each service, upstream and composite, and the minutes of
-    /// each client.
-    pub steps: bool,
+    /// Into about how many steps the recent past of each service, upstream and composite is divided, of five
+    /// seconds or more: at most 720. Those without calls are left out. Defaults to 0: there are none. Any
+    /// other number adds the minutes of each client too.
+    pub steps: usize,
 }
 
 impl Default for UsageQuery {
     fn default() -> Self {
         Self {
             span: 300,
+            only: String::new(),
             sort: UsageSort::default(),
             q: String::new(),
             limit: 100,
-            steps: false,
+            steps: 0,
         }
     }
 }
@@ -54,23 +60,55 @@ pub enum UsageSort {
     Calls,
     /// By the number of exceptions.
     Exception,
+    /// By the number of exceptions among all calls that were not rejected.
+    ExceptionRatio,
     /// By the number of failures.
     Failure,
     /// By the number of rejections.
     Rejected,
+    /// By the number of calls in flight.
+    InFlight,
+    /// By the median latency of the recent past.
+    P50,
+    /// By the 99th percentile of the latency of the recent past.
+    P99,
+    /// By the mean latency since the start.
+    Avg,
+    /// By the maximum latency since the start.
+    Max,
     /// By name, from A to Z.
     Name,
 }
 
 impl UsageSort {
-    fn key(self, counts: &Counts) -> Reverse<u64> {
-        Reverse(match self {
-            Self::Calls => counts.calls(),
-            Self::Exception => counts.exception,
-            Self::Failure => counts.failure,
-            Self::Rejected => counts.rejected,
-            Self::Name => 0,
-        })
+    /// Returns what the largest is first of: of the recent past, and since the start.
+    fn keys(self, recent: Option<&Span>, total: &Counts) -> [f64; 2] {
+        let ratio = |part: u64, all: u64| part as f64 / all.max(1) as f64;
+        let seconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64();
+        let recently = |value: fn(&Span) -> u64| recent.map_or(0.0, |span| value(span) as f64);
+        let of = |value: fn(&Span) -> u64, total: u64| [recently(value), total as f64];
+        match self {
+            Self::Calls => of(Span::calls, total.calls()),
+            Self::Exception => of(|span| span.exception, total.exception),
+            Self::ExceptionRatio => [
+                recent.map_or(0.0, |it| ratio(it.exception, it.calls() - it.rejected)),
+                ratio(total.exception, total.calls() - total.rejected),
+            ],
+            Self::Failure => of(|span| span.failure, total.failure),
+            Self::Rejected => of(|span| span.rejected, total.rejected),
+            Self::InFlight => [total.in_flight as f64, 0.0],
+            Self::P50 => [
+                seconds(recent.and_then(|it| it.p50)),
+                seconds(total.latency.avg()),
+            ],
+            Self::P99 => [
+                seconds(recent.and_then(|it| it.p99)),
+                seconds(total.latency.max),
+            ],
+            Self::Avg => [seconds(total.latency.avg()), 0.0],
+            Self::Max => [seconds(total.latency.max), 0.0],
+            Self::Name => [0.0; 2],
+        }
     }
 }
 
@@ -85,6 +123,8 @@ pub struct Usage {
     pub version: u32,
     /// When it was read.
     pub at: UnixTime,
+    /// The checks of what was given to [`Monitor::add_health`].
+    pub health: Vec<HealthCheck>,
     /// The services.
     pub services: Vec<ServiceUsage>,
     /// The upstreams.
@@ -103,7 +143,7 @@ pub struct ServiceUsage {
     pub total: Counts,
     /// The recent past.
     pub recent: Span,
-    /// The steps of the recent past that had calls, if they were asked for.
+    /// The steps of the recent past that had calls, the oldest first, if they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Span>,
     /// How long after a revocation live streams were ended, since the start, see
@@ -169,16 +209,18 @@ impl Monitor {
     /// ```
     pub fn usage(&self, query: &UsageQuery) -> Usage {
         let span = Duration::from_secs(query.span.clamp(5, 3_600));
-        let mut history = self.history(span);
-        let snapshot = self.snapshot();
+        let asked = |name: &str| query.only.is_empty() || name == query.only;
+        let mut history = self.history_of(asked, span, query.steps.min(720), 0);
+        let snapshot = self.snapshot_of(asked);
         let mut usage = Usage {
             version: 1,
             at: self.clock().now(),
+            health: self.health(),
             services: query.usage_of(snapshot.services, &mut history.services),
             upstreams: query.usage_of(snapshot.upstreams, &mut history.upstreams),
             composites: query.usage_of(snapshot.composites, &mut history.composites),
         };
-        if query.steps {
+        if query.steps > 0 {
             self.add_minutes(&mut usage, span);
         }
         usage
@@ -191,58 +233,74 @@ impl UsageQuery {
         counted: BTreeMap<Arc<str>, ServiceSnapshot>,
         histories: &mut BTreeMap<Arc<str>, ServiceHistory>,
     ) -> Vec<ServiceUsage> {
+        let text = self.q.to_lowercase();
+        let matches = |name: &str| text.is_empty() || name.to_lowercase().contains(&text);
         let mut all: Vec<_> = counted
             .into_iter()
-            .map(|(name, counted)| {
+            .filter_map(|(name, counted)| {
                 let mut history = histories.remove(&name).unwrap_or_default();
-                let (clients, clients_found) = self.select(counted.clients);
-                let (methods, _) = self.select(counted.methods);
-                let method = |(name, total)| MethodUsage {
-                    recent: history.methods.remove(&name).unwrap_or_default().total,
+                let methods = counted.methods.into_iter();
+                let methods = methods.filter(|(name, _)| matches(name));
+                let mut methods: Vec<_> = methods
+                    .map(|(name, total)| MethodUsage {
+                        recent: history.methods.remove(&name).unwrap_or_default().total,
+                        name,
+                        total,
+                    })
+                    .collect();
+                let clients = counted.clients.into_iter();
+                let clients = clients.filter(|(name, _)| matches(name));
+                let mut clients: Vec<_> = clients
+                    .map(|(name, total)| ClientUsage {
+                        name,
+                        total,
+                        minutes: Vec::new(),
+                    })
+                    .collect();
+                let clients_found = clients.len();
+                if self.only.is_empty()
+                    && methods.is_empty()
+                    && clients.is_empty()
+                    && !matches(&name)
+                {
+                    return None;
+                }
+                self.arrange(&mut methods, |it| (Some(&it.recent), &it.total));
+                self.arrange(&mut clients, |it| (None, &it.total));
+                methods.truncate(self.limit.min(1_000));
+                clients.truncate(self.limit.min(1_000));
+                Some(ServiceUsage {
                     name,
-                    total,
-                };
-                ServiceUsage {
-                    name,
-                    methods: methods.into_iter().map(method).collect(),
+                    methods,
                     recent: history.all.total,
-                    steps: match self.steps {
-                        true => history.all.steps,
-                        false => Vec::new(),
-                    },
+                    steps: history.all.steps,
                     total: counted.total,
                     cut_delay: counted.cut_delay,
                     other_methods: counted.other_methods,
-                    clients: clients
-                        .into_iter()
-                        .map(|(name, total)| ClientUsage {
-                            name,
-                            total,
-                            minutes: Vec::new(),
-                        })
-                        .collect(),
+                    clients,
                     clients_found,
                     anonymous: counted.anonymous,
                     other: counted.other,
                     late: counted.late,
-                }
+                })
             })
             .collect();
-        all.sort_by_key(|service| self.sort.key(&service.total));
+        self.arrange(&mut all, |it| (Some(&it.recent), &it.total));
         all
     }
 
-    /// Returns what is asked for, and how many were found.
-    fn select(&self, named: BTreeMap<Arc<str>, Counts>) -> (Vec<(Arc<str>, Counts)>, usize) {
-        let text = self.q.to_lowercase();
-        let mut found: Vec<_> = named
-            .into_iter()
-            .filter(|(name, _)| text.is_empty() || name.to_lowercase().contains(&text))
-            .collect();
-        let count = found.len();
-        // Stable, so that names of one rank keep their order.
-        found.sort_by_key(|(_, counts)| self.sort.key(counts));
-        found.truncate(self.limit.min(1_000));
-        (found, count)
+    /// Sorts what is in the order of its names, which those of one rank keep.
+    fn arrange<T>(&self, all: &mut [T], counts: impl Fn(&T) -> (Option<&Span>, &Counts)) {
+        let keys = |one: &T| {
+            let (recent, total) = counts(one);
+            self.sort.keys(recent, total)
+        };
+        all.sort_by(|a, b| {
+            let pairs = keys(b).into_iter().zip(keys(a));
+            let mut orders = pairs.map(|(b, a)| b.total_cmp(&a));
+            orders
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+        });
     }
 }

@@ -92,6 +92,14 @@ impl RevocationClient {
         self.shared.wake(None);
     }
 
+    /// Returns the server that is told, for operators.
+    pub(crate) fn server(&self) -> String {
+        let endpoint = &self.shared.endpoint;
+        endpoint
+            .issuer()
+            .map_or_else(|| endpoint.host(), str::to_owned)
+    }
+
     /// Returns the state of the queue, and the counts since the client was built.
     pub fn stats(&self) -> RevocationClientStats {
         self.shared.lock().queue.stats()

@@ -64,6 +64,7 @@ mod builder;
 mod client;
 mod credentials;
 mod endpoint;
+mod health;
 mod introspection;
 mod log;
 mod outbox;

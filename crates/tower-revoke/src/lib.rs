@@ -16,10 +16,10 @@ pub use tower_revoke_core::ExtractRejection;
 pub use tower_revoke_core::TokenEnd;
 #[doc(inline)]
 pub use tower_revoke_core::{
-    self as core, Authenticated, BearerToken, ClaimNames, Claims, Clock, GrpcRejections, Lift,
-    Outcome, Reason, RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey,
-    StoreError, TokenId, TokenKind, UnixTime, UsePermit, UsePermitError, VerifierSet,
-    VerifierSetBuilder, VerifierSetError,
+    self as core, Authenticated, BearerToken, ClaimNames, Claims, Clock, GrpcRejections,
+    HealthCheck, HealthSource, HealthStatus, Lift, Outcome, Reason, RecordFilter, Rejection,
+    RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, TokenKind, UnixTime,
+    UsePermit, UsePermitError, VerifierSet, VerifierSetBuilder, VerifierSetError,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]

@@ -16,8 +16,8 @@ use http_body_util::Full;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tower::service_fn;
 use tower_revoke_core::{
-    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, ManualClock,
-    MetadataFetchError, Reason, TokenStatus, TokenVerifier,
+    BoxError, Clock, DiscoveryError, Endpoint, HealthSource, HealthStatus, HttpClient,
+    HttpClientError, ManualClock, MetadataFetchError, Reason, TokenStatus, TokenVerifier,
 };
 use tower_revoke_jwt::{
     Algorithm, IssuerError, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeyFetchError,
@@ -425,6 +425,27 @@ async fn trap_49_a_set_without_a_key_is_unavailable_and_refetched() {
         tokio::task::yield_now().await;
         verify(&setup.tokens, &token).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_how_old_keys_are_and_since_when_fetching_fails() {
+    let setup = Setup::new();
+    let told = || {
+        let check = setup.tokens.health().remove(0);
+        assert_eq!((check.name, check.of.as_deref()), ("keys", Some(ISSUER)));
+        (check.status, check.output, check.since.is_some())
+    };
+    let (pass, warn, fail) = (HealthStatus::Pass, HealthStatus::Warn, HealthStatus::Fail);
+    assert_eq!(told(), (warn, "not fetched yet".to_owned(), false));
+    setup.client.then(empty(WITHOUT_KEYS[0]));
+    let token = setup.token();
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
+    let output = "no trusted keys; fetching fails".to_owned();
+    assert_eq!(told(), (fail, output, true));
+    setup.client.sent(2).await;
+    tokio::task::yield_now().await;
+    verify(&setup.tokens, &token).await.unwrap();
+    assert_eq!(told(), (pass, "1 key, 0 s old".to_owned(), false));
 }
 
 /// TRAPS 49: metrics let an operator alert on key sets without a usable key.

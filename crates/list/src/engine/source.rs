@@ -214,7 +214,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
             return;
         }
-        self.counters.failed();
+        self.counters.failed(self.clock.now());
         if let Some(count) = self.log.store.failed(self.clock.uptime()) {
             tracing::warn!(
                 target: "tower_revoke::list",

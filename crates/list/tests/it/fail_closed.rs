@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::support::{Behavior, ISSUED, Steered, ann_logs_out, end_of, lift, new_use, token};
 use tokio::{task::JoinSet, time::Instant};
-use tower_revoke_core::{Clock, ManualClock, StoreError, TokenStatus};
+use tower_revoke_core::{
+    Clock, HealthSource, HealthStatus, ManualClock, StoreError, TokenStatus, UnixTime,
+};
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::RecordedLog;
 
@@ -79,6 +81,40 @@ async fn trap_07_not_ready_until_the_store_answers() {
         assert!(list.is_ready());
         assert_eq!(list.stats().last_answer, Some(ISSUED));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_whether_the_store_answers_and_since_when() {
+    let (list, store, hand) = list();
+    let health = || {
+        let checks = list.health().into_iter();
+        checks
+            .map(|check| (check.name, check.status, check.since))
+            .collect::<Vec<_>>()
+    };
+    let at = |seconds: u64| Some(UnixTime::from_secs(ISSUED.as_secs() + seconds));
+    let (pass, warn, fail) = (HealthStatus::Pass, HealthStatus::Warn, HealthStatus::Fail);
+    assert_eq!(health(), [("list", warn, None), ("store", pass, None)]);
+    store.set(Behavior::Fails);
+    for _ in 0..2 {
+        list.ready().await.unwrap_err();
+        hand.advance(Duration::from_secs(7));
+    }
+    assert_eq!(health(), [("list", warn, at(0)), ("store", fail, at(0))]);
+    assert_eq!(
+        list.health()[1].output,
+        "does not answer; 2 failures so far"
+    );
+    store.set(Behavior::Works);
+    for number in 0..2 {
+        list.status(&token(&number.to_string())).await.unwrap();
+        hand.advance(Duration::from_secs(7));
+    }
+    assert_eq!(health(), [("list", pass, None), ("store", pass, at(14))]);
+    store.set(Behavior::Fails);
+    list.status(&token("new")).await.unwrap_err();
+    assert_eq!(health(), [("list", pass, None), ("store", fail, at(28))]);
+    assert_eq!(list.stats().answering_since, None);
 }
 
 /// A write with a lost answer may have happened, so a recent valid answer must not outlive it.

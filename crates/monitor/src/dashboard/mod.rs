@@ -47,7 +47,7 @@ use crate::Monitor;
 /// | request | response |
 /// |---|---|
 /// | `GET /metrics` | the text format of Prometheus, or of OpenMetrics if `Accept` prefers it |
-/// | `GET /usage.json` | a [`Usage`](crate::Usage), as the parameters `span`, `sort`, `q`, `limit` and `steps` of a [`UsageQuery`](crate::UsageQuery) ask |
+/// | `GET /usage.json` | a [`Usage`](crate::Usage), as the parameters `span`, `only`, `sort`, `q`, `limit` and `steps` of a [`UsageQuery`](crate::UsageQuery) ask |
 /// | `HEAD` of these | the same without the body |
 /// | another host | 421 |
 /// | another path | 404 |

@@ -43,12 +43,11 @@ pub(super) fn parse_usage(query: &str) -> Result<UsageQuery, BadParameter> {
             "limit" => set(&mut parsed.limit, number(&value, 0..=1_000))
                 .ok_or("must be a number from 0 to 1000"),
             "sort" => set(&mut parsed.sort, sort(&value))
-                .ok_or("must be calls, exception, failure, rejected or name"),
-            "steps" => set(&mut parsed.steps, value.parse().ok()).ok_or("must be true or false"),
-            "q" => {
-                parsed.q = value.into_owned();
-                Ok(())
-            }
+                .ok_or("must be a column, such as calls, exception_ratio or name"),
+            "steps" => set(&mut parsed.steps, number(&value, 0..=720))
+                .ok_or("must be a number from 0 to 720"),
+            "only" => set(&mut parsed.only, Some(value.into_owned())).ok_or(""),
+            "q" => set(&mut parsed.q, Some(value.into_owned())).ok_or(""),
             _ => Err("is unknown"),
         };
         let fault = match (set, names.insert(name.clone())) {

@@ -112,7 +112,7 @@ async fn usage_is_sorted_filtered_and_cut_as_the_query_asks() {
     };
     let (names, found) = clients(send(&dashboard, get("/usage.json")).await);
     assert_eq!((names.len(), found), (100, 106.into()));
-    let path = "/usage.json?sort=failure&limit=2&span=60&steps=true&q=";
+    let path = "/usage.json?sort=failure&limit=2&span=60&steps=12&q=";
     let (names, found) = clients(send(&dashboard, get(path)).await);
     assert_eq!((names.len(), found), (2, 106.into()));
     assert_eq!(names[0], "Ann");
@@ -127,7 +127,7 @@ async fn a_bad_query_parameter_is_named() {
     let dashboard = open().await;
     for (path, said) in [
         ("/usage.json?page=2", "\"page\" is unknown"),
-        ("/usage.json?sort=age", "\"sort\" must be calls, "),
+        ("/usage.json?sort=age", "\"sort\" must be a column, "),
         (
             "/usage.json?limit=1001",
             "\"limit\" must be a number from 0",
@@ -135,7 +135,7 @@ async fn a_bad_query_parameter_is_named() {
         ("/usage.json?limit=-1", "\"limit\" must be a number from 0"),
         ("/usage.json?span=4", "\"span\" must be a number of seconds"),
         ("/usage.json?span=", "\"span\" must be a number of seconds"),
-        ("/usage.json?steps=1", "\"steps\" must be true or false"),
+        ("/usage.json?steps=721", "\"steps\" must be a number from 0"),
         ("/usage.json?q=a&q=b", "\"q\" is there twice"),
         ("/usage.json?%0A%00", "\"\\n\\0\" is unknown"),
         ("/metrics?name[]=a", "\"name[]\" is unknown"),

@@ -11,7 +11,9 @@ use std::{
 use http::StatusCode;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
-use tower_revoke_core::{BoxError, Clock, QueueFull, RemoteRevocation, UnixTime};
+use tower_revoke_core::{
+    BoxError, Clock, HealthSource, HealthStatus, QueueFull, RemoteRevocation, UnixTime,
+};
 use tower_revoke_oauth::DeliveryFailure;
 use tower_revoke_testing::RecordedLog;
 
@@ -118,6 +120,13 @@ async fn trap_16_rejected_credentials_are_retried_slowly_and_logged() {
     assert_eq!(stats.last_failure, Some(DeliveryFailure::Credentials));
     assert_eq!((stats.queued, stats.rejected, stats.abandoned), (1, 0, 0));
     assert_eq!(stats.failing_since, Some(UnixTime::from_secs(1_000)));
+    let check = &client.health()[0];
+    assert_eq!(
+        (check.name, check.status),
+        ("revocations", HealthStatus::Fail)
+    );
+    assert!(check.output.starts_with("1 queued; "), "{}", check.output);
+    assert_eq!(check.since, stats.failing_since);
     assert_eq!(log.lines_with("ERROR"), 1, "{}", log.text());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Method, StatusCode};
 use tokio::net::TcpListener;
-use tower_revoke_core::Endpoint;
+use tower_revoke_core::{Endpoint, HealthSource, HealthStatus};
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{DeliveryFailure, RevocationClient};
 use tower_revoke_testing::RecordedLog;
@@ -289,13 +289,20 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
         client.stats().last_failure,
         Some(DeliveryFailure::Unreachable)
     );
-    assert!(client.stats().failing_since.is_some());
+    let since = client.stats().failing_since;
+    assert!(since.is_some());
+    let check = &client.health()[0];
+    assert_eq!((check.status, check.since), (HealthStatus::Warn, since));
+    assert_eq!(check.of, Some(address.to_string()));
 
     let listener = TcpListener::bind(address).await.unwrap();
     let _server = Server::on(listener, |_, _| status(200));
     let told = client.shutdown(LONG).await;
     assert_eq!((told.delivered, told.queued), (2, 0));
     assert_eq!(client.stats().failing_since, None);
+    let check = &client.health()[0];
+    assert_eq!((check.status, check.since), (HealthStatus::Pass, None));
+    assert_eq!(check.output, "0 queued; no failure");
 }
 
 #[tokio::test]

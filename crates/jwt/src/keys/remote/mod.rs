@@ -72,6 +72,8 @@ struct State {
     fetched: Option<FetchStart>,
     /// When the issuer's set was first seen without a usable key, since the last successful fetch.
     emptied_at: Option<Duration>,
+    /// Since when every fetch has failed.
+    failing_since: Option<UnixTime>,
     log: OutageLog,
     error: Option<Arc<KeyFetchError>>,
     fetches: u64,
@@ -172,6 +174,8 @@ impl Remote {
             age: state
                 .fetched
                 .map(|start| self.uptime().saturating_sub(start.uptime)),
+            trusted: self.trusts(&state),
+            failing_since: state.failing_since,
             fetches: state.fetches,
             failures: state.failures,
             unusable: state.unusable,
@@ -314,6 +318,7 @@ impl Remote {
         let mut state = self.lock();
         state.fetched = Some(start);
         state.emptied_at = None;
+        state.failing_since = None;
         state.error = None;
         if state.log.works() {
             tracing::info!(
@@ -356,6 +361,8 @@ impl Remote {
                 "the issuer's keys can't be fetched"
             );
         }
+        let now = || self.origin.clock.now();
+        state.failing_since.get_or_insert_with(now);
         state.error = Some(Arc::new(error));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tower_revoke_core::UnixTime;
+
 /// The state of the fetched keys of one issuer. The counts are since the verifier was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,10 @@ pub struct KeyStats {
     pub keys: usize,
     /// The time since the current keys were requested; `None` if none have been fetched yet.
     pub age: Option<Duration>,
+    /// Whether the fetched keys are trusted: there are some, and they are not too old.
+    pub trusted: bool,
+    /// Since when every fetch has failed. `None` while they succeed.
+    pub failing_since: Option<UnixTime>,
     /// Fetches, with one that is in progress.
     pub fetches: u64,
     /// Failed fetches.

@@ -6,7 +6,7 @@ use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
-use tower_revoke_core::{Store, TokenStatus};
+use tower_revoke_core::{HealthSource, HealthStatus, Store, TokenStatus};
 use tower_revoke_list::{ListStats, MirrorState};
 use tower_revoke_testing::{Behavior, StoreOp};
 
@@ -108,6 +108,37 @@ async fn metrics_show_that_the_mirror_is_full() {
     node.list.ready().await.unwrap();
     let full = told(&node.list.stats());
     assert_eq!((full["mirror_full"], full["mirror_live"]), (1.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_whether_the_list_is_fresh_and_how_far_the_feed_is_behind() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let told = || {
+        let checks = node.list.health().into_iter();
+        let told = checks.map(|check| (check.status, check.output));
+        let told: Vec<_> = told.collect();
+        let [list, _, feed] = told.try_into().expect("a list, a store, a feed");
+        (list, feed)
+    };
+    node.polled().await;
+    let (list, feed) = told();
+    let fresh = (HealthStatus::Pass, "fresh: answers from memory".to_owned());
+    assert_eq!(list, fresh);
+    assert_eq!(feed.1, "0.0 s behind, of 5.0 s");
+    node.script.set(StoreOp::Changes, Behavior::Fails);
+    node.polled().await;
+    world.hand.advance(MAX_STALENESS / 2);
+    let (list, feed) = told();
+    assert_eq!((list, feed.0), (fresh.clone(), HealthStatus::Pass));
+    assert_eq!(feed.1, "2.5 s behind, of 5.0 s");
+    world.hand.advance(MAX_STALENESS / 2);
+    let (list, feed) = told();
+    assert_eq!((list.0, feed.0), (HealthStatus::Warn, HealthStatus::Warn));
+    assert!(list.1.starts_with("stale: "), "{}", list.1);
+    node.script.set(StoreOp::Changes, Behavior::Works);
+    node.becomes(MirrorState::Live).await;
+    assert_eq!(told().0, fresh);
 }
 
 #[tokio::test(start_paused = true)]

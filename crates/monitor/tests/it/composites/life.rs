@@ -183,7 +183,7 @@ async fn composites_are_counted_as_services_are() {
 
     let history = monitor.history(Duration::from_secs(60));
     assert_eq!(history.composites["shop"].all.steps[0].exception, 1);
-    let query: UsageQuery = serde_json::from_value(json!({"steps": true})).expect("a query");
+    let query: UsageQuery = serde_json::from_value(json!({"steps": 720})).expect("a query");
     let json = serde_json::to_value(monitor.usage(&query)).expect("JSON");
     let shop = &json["composites"][0];
     assert_eq!(shop["name"], "shop");
