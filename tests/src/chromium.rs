@@ -38,7 +38,11 @@ impl Chromium {
                 .arg(format!("--user-data-dir={}", profile.display()))
                 // It only loads pages of the tests; the sandbox works neither as root nor in a container.
                 .arg("--no-sandbox")
-                .args(["--disable-gpu", "--disable-dev-shm-usage"])
+                .args([
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    "--hide-scrollbars",
+                ])
                 .args(["--no-first-run", "--disable-background-networking"])
                 .args(["--disable-component-update", "--disable-breakpad"]);
         });

@@ -16,7 +16,7 @@ use axum::Router;
 use example_issuer::Issuer;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tower_revoke::{Monitor, RevocationList, core::BoxError};
+use tower_revoke::{Monitor, MonitorDashboard, RevocationList, core::BoxError};
 use tower_revoke_store_embedded::EmbeddedStore;
 
 #[tokio::main]
@@ -51,6 +51,8 @@ struct Scene {
     list: RevocationList,
     _folder: TempDir,
     monitor: Monitor,
+    /// What the monitor counts, for operators: no port of the API shows it.
+    monitor_at: SocketAddr,
 }
 
 impl Scene {
@@ -62,6 +64,9 @@ impl Scene {
         let store = EmbeddedStore::open(folder.path().join("revocations"))?;
         let list = RevocationList::new(store);
         let monitor = Monitor::new();
+        monitor.add_health(list.clone());
+        // Loopback is guard enough here.
+        let dashboard = MonitorDashboard::unprotected(monitor.clone());
         let api = api::router(
             issuer.url(),
             list.clone(),
@@ -75,6 +80,7 @@ impl Scene {
             list,
             _folder: folder,
             monitor,
+            monitor_at: start(Router::new().fallback_service(dashboard)).await?,
         })
     }
 }
@@ -87,10 +93,19 @@ async fn start(router: Router) -> Result<SocketAddr, BoxError> {
 }
 
 fn print_curl_lines(scene: &Scene) {
-    let Scene { issuer, api_at, .. } = scene;
+    let Scene {
+        issuer,
+        api_at,
+        monitor_at,
+        ..
+    } = scene;
     let issuer = issuer.url();
     println!(
-        r#"The quickstart is up; end it with Ctrl-C. In another terminal:
+        r#"The quickstart is up; end it with Ctrl-C. In a browser, what is counted:
+
+http://{monitor_at}/
+
+In another terminal:
 
 # no token: a challenge
 curl -i -w '\n' http://{api_at}/orders

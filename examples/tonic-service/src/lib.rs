@@ -47,9 +47,11 @@ pub struct App {
 impl App {
     /// Creates the service over this list.
     pub fn new(list: RevocationList) -> Self {
+        let monitor = Monitor::new();
+        monitor.add_health(list.clone());
         Self {
             list,
-            monitor: Monitor::new(),
+            monitor,
             pending: PendingRevocations::default(),
         }
     }
@@ -68,6 +70,7 @@ impl App {
             .audience("orders")
             .revocations(self.list.clone())
             .build()?;
+        self.monitor.add_health(tokens.clone());
         let bearer = RequireBearerLayer::new(tokens);
 
         let lifetime = TokenLifetimeLayer::new();

@@ -57,7 +57,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 fn print_lines(issuer: &str, at: SocketAddr, counts: SocketAddr) {
     println!(
         r#"
-# is it up, and what is counted
+# is it up, and what is counted: in a browser, http://{counts}/
 curl -s -w '%{{http_code}}\n' http://{at}/ready
 curl -s -w '\n' http://{counts}/usage.json
 curl -s http://{counts}/metrics

@@ -28,7 +28,7 @@ pub use self::{
     prometheus::Prometheus,
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
     rewriter::Rewriter,
-    script::{authlib, grpc_js, grpcio, mcp_sdk_js, mcp_sdk_python, openid_client},
+    script::{authlib, axe_core, grpc_js, grpcio, mcp_sdk_js, mcp_sdk_python, openid_client},
     store_server::{StoreServer, is_outage},
 };
 

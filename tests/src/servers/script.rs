@@ -45,6 +45,14 @@ clients! {
     mcp_sdk_python = python("mcp-sdk-python", "requirements.txt");
 }
 
+/// Returns the script that defines `axe`, which finds what keeps people from using a page.
+pub fn axe_core() -> String {
+    let pins = include_str!("../../servers/axe-core/package-lock.json");
+    let folder = pinned("axe-core", "package-lock.json", pins);
+    let path = folder.join("node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(path).expect("the script of axe-core")
+}
+
 fn pinned(package: &str, file: &str, pins: &str) -> PathBuf {
     let folder = installed(package);
     let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();

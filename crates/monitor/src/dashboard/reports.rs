@@ -11,6 +11,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
+use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
@@ -32,20 +33,17 @@ impl MonitorReports {
             _ => return refusal(StatusCode::NOT_FOUND, ""),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            response.headers_mut().insert(ALLOW, allowed);
-            return response;
+            return refusal(StatusCode::METHOD_NOT_ALLOWED, "");
         }
         let query = request.uri().query().unwrap_or_default();
         match report(self, query, request.headers()) {
-            Ok(report) if request.method() == Method::HEAD => {
-                let length = report.1.len().into();
-                let mut response = response(StatusCode::OK, (report.0, String::new()));
-                response.headers_mut().insert(CONTENT_LENGTH, length);
-                response
+            Ok((media, text)) => {
+                let response = response(StatusCode::OK, media, text);
+                match *request.method() {
+                    Method::HEAD => without_body(response),
+                    _ => response,
+                }
             }
-            Ok(report) => response(StatusCode::OK, report),
             Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         }
     }
@@ -84,16 +82,34 @@ fn prefers_open_metrics(headers: &HeaderMap) -> bool {
     open_metrics > 0.0 && open_metrics >= text
 }
 
+/// Of another method than GET and HEAD it names these two.
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     let text = match text {
         "" => status.canonical_reason().unwrap_or_default(),
         text => text,
     };
-    response(status, ("text/plain; charset=utf-8", format!("{text}\n")))
+    let mut response = response(status, "text/plain; charset=utf-8", format!("{text}\n"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
 }
 
-fn response(status: StatusCode, (media, text): Report) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+/// Returns the response to a HEAD.
+pub(super) fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let length = response.body().size_hint().exact().unwrap_or_default();
+    *response.body_mut() = Full::default();
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+pub(super) fn response(
+    status: StatusCode,
+    media: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     for (name, value) in [
         (CONTENT_TYPE, media),

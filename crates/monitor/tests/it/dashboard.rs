@@ -158,7 +158,11 @@ async fn other_paths_and_methods_are_refused_and_nothing_may_be_cached() {
         ("/usage.json", "POST", 405),
         ("/metrics", "OPTIONS", 405),
         ("/metrics/", "GET", 404),
-        ("/", "GET", 404),
+        ("/other", "GET", 404),
+        ("/", "HEAD", 200),
+        ("/", "POST", 405),
+        ("/dashboard.js", "HEAD", 200),
+        ("/dashboard.css", "DELETE", 405),
         ("/usage.json?page=2", "GET", 400),
     ] {
         let answer = send(&dashboard, get(path).method(method)).await;
@@ -220,6 +224,43 @@ async fn only_addresses_localhost_and_named_hosts_reach_it() {
             request = request.header(header::HOST, host);
         }
         assert_eq!(send(&dashboard, request).await.status, status, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_public_names_nothing_and_loads_nothing_from_elsewhere() {
+    let guarded = MonitorDashboard::new(counted().await, RequireBearerLayer::new(Nobody));
+    for (path, media) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/dashboard.css", "text/css; charset=utf-8"),
+        ("/dashboard.js", "text/javascript; charset=utf-8"),
+    ] {
+        let answer = send(&guarded, get(path)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header(header::CONTENT_TYPE), media);
+        let policy = answer.header(header::CONTENT_SECURITY_POLICY);
+        let directives: Vec<_> = policy.split("; ").collect();
+        for directive in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+        ] {
+            assert!(directives.contains(&directive), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
+        assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+        assert_eq!(answer.header(header::REFERRER_POLICY), "no-referrer");
+        assert!(!answer.text.contains("orders"));
+        let elsewhere = answer.text.replace("http://www.w3.org/2000/svg", "");
+        assert!(!elsewhere.contains("http"), "{path}");
+        let rebound = Request::get(path).header(header::HOST, "attacker.example");
+        assert_eq!(send(&guarded, rebound).await.status, 421);
     }
 }
 
