@@ -66,6 +66,12 @@ use crate::{expiry::ExpiryWatch, settings::Settings};
 pub struct TokenLifetime {
     watch: Box<dyn WatchToken>,
     settings: Arc<Settings>,
+    /// Boxed, since most streams have none of it, and there are many streams.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
     /// Runs once the token has ended, if there is a grace.
     grace: Option<Pin<Box<Sleep>>>,
     /// Counts the stream as live, if a layer further out does, until it is cut.
@@ -143,8 +149,12 @@ impl TokenLifetime {
         Self {
             watch,
             settings,
-            grace: None,
-            observed,
+            rare: observed.map(|observed| {
+                Box::new(Rare {
+                    grace: None,
+                    observed: Some(observed),
+                })
+            }),
         }
     }
 
@@ -175,7 +185,8 @@ impl TokenLifetime {
 
     /// Counts the stream as cut.
     pub(crate) fn cut(&mut self, end: TokenEnd) {
-        if let Some(observed) = self.observed.take() {
+        let rare = self.rare.as_mut();
+        if let Some(observed) = rare.and_then(|rare| rare.observed.take()) {
             observed.cut(end, self.watch.time_since_end().unwrap_or_default());
         }
     }
@@ -185,14 +196,17 @@ impl TokenLifetime {
         loop {
             let Poll::Ready(end) = self.watch.poll_end(cx) else {
                 // The revocation may have been lifted during its grace.
-                self.grace = None;
+                if let Some(rare) = &mut self.rare {
+                    rare.grace = None;
+                }
                 return Poll::Pending;
             };
             let grace = self.settings.grace(end);
             if grace.is_zero() {
                 return Poll::Ready(end);
             }
-            let timer = self.grace.get_or_insert_with(|| Box::pin(sleep(grace)));
+            let rare = self.rare.get_or_insert_default();
+            let timer = rare.grace.get_or_insert_with(|| Box::pin(sleep(grace)));
             if !timer.is_elapsed() {
                 ready!(timer.as_mut().poll(cx));
             }

@@ -20,7 +20,7 @@ const CHAT: &str = "
     window.socket = new WebSocket(`ws://${location.host}/chat`);
     socket.onopen = () => socket.send('hello');
     socket.onmessage = (message) => { window.heard = message.data };
-    socket.onclose = (close) => { window.closed = [close.code, close.reason, close.wasClean] };
+    socket.onclose = (close) => { window.shut = [close.code, close.reason, close.wasClean] };
     0";
 
 /// Opens a page of the server, whose cookie has the token.
@@ -53,8 +53,8 @@ async fn html_9_2_an_event_source_stops_and_a_websocket_closes_with_the_reason()
         .revoke(ann.expect("a rule"))
         .await
         .expect("revoked");
-    page.until("window.closed").await;
-    let closed = page.eval("closed").await;
+    page.until("window.shut").await;
+    let closed = page.eval("shut").await;
     assert_eq!(closed, json!([1008, "the token was revoked", true]));
     assert_eq!(told(&mut page).await, json!(["revoked", 0, 2]));
     others.goes_on().await;
@@ -69,8 +69,8 @@ async fn html_9_2_an_event_source_is_told_of_the_expiry() {
     let mut page = page(&browser, &app, &token.sign()).await;
     page.eval(LISTEN).await;
     page.eval(CHAT).await;
-    page.until("window.closed").await;
-    let closed = page.eval("closed").await;
+    page.until("window.shut").await;
+    let closed = page.eval("shut").await;
     assert_eq!(closed, json!([1008, "the token has expired", true]));
     assert_eq!(told(&mut page).await, json!(["expired", 0, 2]));
 }

@@ -23,10 +23,11 @@ async fn node(store: impl Store) -> RevocationList {
 }
 
 impl App {
-    /// Waits until new calls are rejected because the store is down.
+    /// Waits until new calls are rejected because the store is down. An admitted one is a 405, and opens
+    /// no stream.
     async fn notices_the_outage(&self) {
         let token = self.token("2", "ann");
-        while show(self.at, WIRES[0], "/events", &token).await.status != 503 {}
+        while show(self.at, WIRES[0], "/upload", &token).await.status != 503 {}
     }
 }
 

@@ -15,10 +15,12 @@ use crate::support::{LIFE, World, call, data, endless, next};
 
 fn end_of(error: &BoxError) -> TokenEnd {
     let error = error.downcast_ref::<TokenEndedError>().expect("typed");
-    let reset = error
-        .source()
-        .expect("a source")
-        .downcast_ref::<h2::Error>();
+    // With the feature `tonic-014`, the status is in between.
+    let mut cause = error.source();
+    while let Some(status) = cause.filter(|cause| !cause.is::<h2::Error>()) {
+        cause = status.source();
+    }
+    let reset = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
     assert_eq!(reset.expect("a reset").reason(), Some(h2::Reason::CANCEL));
     error.end()
 }
