@@ -49,8 +49,12 @@ use crate::{expiry::ExpiryWatch, settings::Settings};
 ///             end = lifetime.ended() => end,
 ///         };
 ///         let close = CloseFrame { code: POLICY, reason: end.to_string().into() };
-///         let close = socket.send(Message::Close(Some(close)));
-///         let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
+///         // Until the client has closed too: to a browser, the end is not clean otherwise.
+///         let closed = async {
+///             let _ = socket.send(Message::Close(Some(close))).await;
+///             while let Some(Ok(_)) = socket.recv().await {}
+///         };
+///         let _ = tokio::time::timeout(Duration::from_secs(5), closed).await;
 ///     })
 /// }
 ///

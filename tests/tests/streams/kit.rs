@@ -122,11 +122,16 @@ async fn chat(upgrade: WebSocketUpgrade, mut lifetime: TokenLifetime) -> Respons
             end = lifetime.ended() => end,
         };
         let reason = end.to_string().into();
-        let close = socket.send(Message::Close(Some(CloseFrame {
+        let close = CloseFrame {
             code: POLICY,
             reason,
-        })));
-        let _ = timeout(Duration::from_secs(5), close).await;
+        };
+        // Until the client has closed too: to a browser, the end is not clean otherwise.
+        let closed = async {
+            let _ = socket.send(Message::Close(Some(close))).await;
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = timeout(Duration::from_secs(5), closed).await;
     })
 }
 
