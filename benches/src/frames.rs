@@ -130,9 +130,21 @@ pub fn run(is_quick: bool) -> Outcome<()> {
     let rounds = if is_quick { 9 } else { 101 };
     let kinds = [false, true].into_iter().flat_map(|waits| {
         [
-            ("chunked", "application/octet-stream", Bytes::from(vec![7; 1_024])),
-            ("events", "text/event-stream", Bytes::from(format!("data: {}\n\n", "7".repeat(1_016)))),
-            ("gRPC", "application/grpc", Bytes::from([&[0, 0, 0, 4, 0][..], &[7; 1_024]].concat())),
+            (
+                "chunked",
+                "application/octet-stream",
+                Bytes::from(vec![7; 1_024]),
+            ),
+            (
+                "events",
+                "text/event-stream",
+                Bytes::from(format!("data: {}\n\n", "7".repeat(1_016))),
+            ),
+            (
+                "gRPC",
+                "application/grpc",
+                Bytes::from([&[0, 0, 0, 4, 0][..], &[7; 1_024]].concat()),
+            ),
         ]
         .map(|(name, media, frame)| Kind {
             name,
@@ -164,7 +176,11 @@ pub fn run(is_quick: bool) -> Outcome<()> {
         println!(
             "{} | {} | {:.1} | {:.1} | {more:.1}{}",
             kind.name,
-            if kind.waits { "each waited for" } else { "at once" },
+            if kind.waits {
+                "each waited for"
+            } else {
+                "at once"
+            },
             median(&bare),
             median(&watched),
             if more > GOAL { " (over the goal)" } else { "" },

@@ -23,18 +23,18 @@ use crate::{
 enum Row {
     Bare,
     Ours,
-    Monitored,
+    WithMonitor,
     JwtAuthorizer,
     ResourceServer,
     HaProxy,
 }
 
-use Row::{Bare, HaProxy, JwtAuthorizer, Monitored, Ours, ResourceServer};
+use Row::{Bare, HaProxy, JwtAuthorizer, Ours, ResourceServer, WithMonitor};
 
 const ROWS: [Row; 6] = [
     Bare,
     Ours,
-    Monitored,
+    WithMonitor,
     JwtAuthorizer,
     ResourceServer,
     HaProxy,
@@ -45,7 +45,7 @@ impl Row {
         match self {
             Bare => "bare axum 0.8",
             Ours => "tower-revoke: preserve, bearer, list of 100000",
-            Monitored => "the same, monitored",
+            WithMonitor => "the same, monitored",
             JwtAuthorizer => "jwt-authorizer 0.15",
             ResourceServer => "tower-oauth2-resource-server 0.12",
             HaProxy => "HAProxy: jwt_verify, map of 100000",
@@ -54,7 +54,7 @@ impl Row {
 
     /// Whether it rejects the revoked token.
     fn has_list(self) -> bool {
-        matches!(self, Ours | Monitored | HaProxy)
+        matches!(self, Ours | WithMonitor | HaProxy)
     }
 }
 
@@ -197,7 +197,7 @@ impl Bench {
             HaProxy => Server::haproxy(self.folder.path(), &self.issuer, LISTED),
             Bare => Server::router(async || router::bare()),
             Ours => Server::router(async move || ours::stack(&issuer, &store, Cache::Default)),
-            Monitored => Server::router(async move || ours::monitored(&issuer, &store)),
+            WithMonitor => Server::router(async move || ours::monitored(&issuer, &store)),
             JwtAuthorizer => Server::router(async move || peers::jwt_authorizer(&issuer).await),
             ResourceServer => Server::router(async move || {
                 let router = peers::tower_oauth2(&issuer).await;
@@ -300,10 +300,10 @@ impl Bench {
             return;
         }
         at_least("of bare axum's requests", Ours, Bare, 0.93);
-        at_least("monitored, of bare axum's", Monitored, Bare, 0.9);
+        at_least("monitored, of bare axum's", WithMonitor, Bare, 0.9);
         let times = if is_rs256 { 5.0 } else { 11.0 };
         at_least("of HAProxy's", Ours, HaProxy, times);
-        let cpu = ratios(&of(Monitored).cpu, &of(Ours).cpu);
+        let cpu = ratios(&of(WithMonitor).cpu, &of(Ours).cpu);
         goals.push(Goal {
             what: name("CPU per request with the monitor, of that without"),
             ratios: cpu,

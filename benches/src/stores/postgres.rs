@@ -147,7 +147,9 @@ pub(super) async fn hold_many(count: u64) -> Outcome<()> {
     let transactions = async || {
         let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
         let count = sqlx::query_scalar::<_, i64>(count).fetch_one(&pool).await;
-        count.map(i64::unsigned_abs).map_err(|error| error.to_string())
+        count
+            .map(i64::unsigned_abs)
+            .map_err(|error| error.to_string())
     };
     scale::idle("PostgreSQL (transactions)", open, transactions).await
 }

@@ -13,8 +13,8 @@ use std::{
 use tower_revoke_core::{Clock, HealthCheck, HealthSource};
 
 use crate::{
-    History, MonitorLayer, ServiceHistory, Snapshot, Usage, composite, context::Context, history::STEPS,
-    scope::Waiting, series::Labels,
+    History, MonitorLayer, ServiceHistory, Snapshot, Usage, composite, context::Context,
+    history::STEPS, scope::Waiting, series::Labels,
 };
 
 /// The counts of one or several services. Clones share them.
