@@ -93,7 +93,7 @@ fn sent(client: &str, key_id: &str, key: &TestIssuer) -> Option<Bytes> {
             async move {
                 let Ok(body) = request.into_body().collect().await;
                 *seen.lock().expect("a lock") = Some(body.to_bytes());
-                Ok::<_, Infallible>(Response::new(Full::from(r#"{"active":false}"#)))
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(r#"{"active":false}"#)))
             }
         }))
         .without_revocations()

@@ -162,5 +162,5 @@ async fn the_banner_tells_whether_tokens_are_checked() {
         .page
         .until(&format!("{banner} === '✓ Enforcing: all checks pass'"))
         .await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }

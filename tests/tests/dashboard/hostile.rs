@@ -63,7 +63,7 @@ async fn hostile_names_are_harmless_text() {
     assert_eq!(shown.page.eval(made).await, 0);
     assert_eq!(shown.page.eval("typeof hacked").await, "undefined");
     assert_eq!(shown.page.eval("typeof {}.name").await, "undefined");
-    shown.is_sound().await;
+    shown.check_sound().await;
 
     // In both text formats a name is one label, whatever is in it.
     let plain = Monitor::new();
@@ -110,5 +110,5 @@ async fn ten_thousand_clients_stay_usable() {
         .open(&format!("{}#q=client-09999", shown.url))
         .await;
     shown.names("services", &["orders"]).await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }

@@ -113,7 +113,7 @@ impl Shown {
     }
 
     /// Checks that nothing went wrong, and that nothing was asked of another origin.
-    pub(crate) async fn is_sound(mut self) {
+    pub(crate) async fn check_sound(mut self) {
         assert_eq!(self.page.faults().await, [""; 0]);
         self.asked_nobody_else().await;
     }

@@ -8,7 +8,7 @@ use tower_revoke::{
 };
 use tower_revoke_tests::{Server, World, chromium::Page, servers::axe_core};
 
-use crate::kit::{Shown, call, call_that};
+use crate::kit::{Shown, call_that};
 
 const NOW: u64 = 1_790_000_000;
 
@@ -127,7 +127,7 @@ async fn it_fits_each_screen_light_and_dark_and_axe_finds_nothing_serious() {
     }
     assert_ne!(colours[0], colours[1]);
     assert!(colours.chunks(2).all(|pair| pair == &colours[..2]));
-    shown.is_sound().await;
+    shown.check_sound().await;
 }
 
 #[tokio::test]

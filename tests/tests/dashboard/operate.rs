@@ -34,7 +34,7 @@ async fn traffic_over_a_socket_appears_with_the_next_poll() {
         .page
         .until("document.querySelector('#services .spark path.calls:not(.area)').getAttribute('d').includes('0.040')")
         .await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn the_server_sorts_and_filters_and_the_fragment_has_the_state() {
     let url = format!("{}#sort=age&span=7", shown.url);
     shown.page.open(&url).await;
     shown.names("services", &["stock", "orders"]).await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_keyboard_is_enough_to_drill_down_and_back() {
     shown.names("clients", &["ann", "bob"]).await;
     shown.page.eval("history.back()").await;
     shown.names("services", &["stock", "orders"]).await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }
 
 #[tokio::test]
@@ -141,5 +141,5 @@ async fn a_pause_stops_the_polls_and_ends_at_once() {
     assert_eq!(shown.cell("services", "orders", "All calls").await, "4");
     shown.page.click("#pause").await;
     shown.reads("services", "orders", "All calls", "5").await;
-    shown.is_sound().await;
+    shown.check_sound().await;
 }
