@@ -137,7 +137,7 @@ async fn rfc6750_3_each_parameter_occurs_once_with_allowed_characters() {
         assert_eq!(challenge.matches(&format!(" {parameter}")).count(), 1);
     }
     assert!(
-        challenge.starts_with("Bearer realm=\"a?b?c?\""),
+        challenge.starts_with(r#"Bearer realm="a\"b\\c?""#),
         "{challenge}"
     );
 }

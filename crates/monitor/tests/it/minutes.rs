@@ -26,7 +26,7 @@ fn usage(monitor: &Monitor, query: serde_json::Value) -> Vec<ClientUsage> {
 }
 
 fn minutes_within(monitor: &Monitor, client: &str, span: u64) -> Vec<ClientMinute> {
-    let query = json!({"steps": true, "span": span, "q": client});
+    let query = json!({"steps": 720, "span": span, "q": client});
     usage(monitor, query).pop().expect("a client").minutes
 }
 
@@ -106,7 +106,7 @@ async fn a_minute_keeps_its_busiest_clients() {
     hand.advance(MINUTE);
     let mut kept = Vec::new();
     for half in ["client-0", "client-1"] {
-        let query = json!({"steps": true, "q": half, "limit": 1_000});
+        let query = json!({"steps": 720, "q": half, "limit": 1_000});
         let clients = usage(&monitor, query).into_iter();
         let clients = clients.filter(|client| !client.minutes.is_empty());
         kept.extend(clients.map(|client| client.name.to_string()));
@@ -155,7 +155,7 @@ async fn anonymous_calls_are_no_clients() {
     call(&layer, "ann", hello()).await;
     hand.advance(MINUTE);
     call(&layer, "", hello()).await;
-    assert_eq!(usage(&monitor, json!({"steps": true})), []);
+    assert_eq!(usage(&monitor, json!({"steps": 720})), []);
 }
 
 #[test]
