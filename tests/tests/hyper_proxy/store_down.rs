@@ -3,10 +3,13 @@
 use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
-    kit::{Stage, WIRES},
+    kit::{Stage, WIRES, told},
     upstream::OK,
 };
-use tower_revoke_tests::curl::{curl, show};
+use tower_revoke_tests::{
+    curl::{curl, show},
+    servers::wait_until,
+};
 
 #[tokio::test]
 async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
@@ -40,9 +43,14 @@ async fn a_failed_revocation_leaves_the_response_incomplete() {
         let output = curl(&[wire, "-H", &header, &url]).await;
         assert!(!output.status.success(), "{output:?}");
         assert_ne!(output.stdout, b"ok");
+        let calls = stage.store.calls(StoreOp::Revoke);
         stage.store.set(StoreOp::Revoke, Behavior::Works);
         // The pending revocation is written as soon as the store is back, which ends the token.
-        crate::kit::told(stage.issuer.url(), &token).await;
+        wait_until("the revocation is written", || {
+            stage.store.calls(StoreOp::Revoke) > calls
+        })
+        .await;
+        told(stage.issuer.url(), &token).await;
         let again = show(stage.at, wire, "/orders/1", &token).await;
         assert_eq!(again.verdict(), "401 invalid_token");
     }
