@@ -1,8 +1,8 @@
-//! The statistics of fetched keys, through the `metrics` facade.
+//! The statistics of fetched keys and of resolved issuers, through the `metrics` facade.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::KeyStats;
+use crate::{IssuerStats, KeyStats};
 
 impl KeyStats {
     /// Reports these statistics to the program's recorder. Call it before each scrape, or every
@@ -68,6 +68,55 @@ impl KeyStats {
         ] {
             describe_counter!(name, Unit::Count, what);
             counter!(name, "issuer" => self.issuer.clone()).absolute(value);
+        }
+    }
+}
+
+impl IssuerStats {
+    /// Reports these statistics to the program's recorder, see [`KeyStats::report`].
+    ///
+    /// | name | kind | value |
+    /// |---|---|---|
+    /// | `tower_revoke_jwt_issuers` | gauge | [`trusted`](Self::trusted) |
+    /// | `tower_revoke_jwt_issuer_lookups_total` | counter | [`lookups`](Self::lookups) |
+    /// | `tower_revoke_jwt_issuer_lookup_failures_total` | counter | [`failures`](Self::failures) |
+    /// | `tower_revoke_jwt_issuers_untrusted_total` | counter | [`untrusted`](Self::untrusted) |
+    /// | `tower_revoke_jwt_issuer_lookups_limited_total` | counter | [`limited`](Self::limited) |
+    /// | `tower_revoke_jwt_issuers_evicted_total` | counter | [`evicted`](Self::evicted) |
+    pub fn report(&self) {
+        const TRUSTED: &str = "tower_revoke_jwt_issuers";
+        describe_gauge!(TRUSTED, Unit::Count, "Issuers that the resolver trusts");
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        gauge!(TRUSTED).set(self.trusted as f64);
+        for (name, value, what) in [
+            (
+                "tower_revoke_jwt_issuer_lookups_total",
+                self.lookups,
+                "Questions to the resolver of issuers",
+            ),
+            (
+                "tower_revoke_jwt_issuer_lookup_failures_total",
+                self.failures,
+                "Questions to the resolver of issuers without an answer",
+            ),
+            (
+                "tower_revoke_jwt_issuers_untrusted_total",
+                self.untrusted,
+                "Answers of the resolver that an issuer is not trusted",
+            ),
+            (
+                "tower_revoke_jwt_issuer_lookups_limited_total",
+                self.limited,
+                "Tokens rejected because the resolver was asked too often",
+            ),
+            (
+                "tower_revoke_jwt_issuers_evicted_total",
+                self.evicted,
+                "Issuers forgotten because there were too many",
+            ),
+        ] {
+            describe_counter!(name, Unit::Count, what);
+            counter!(name).absolute(value);
         }
     }
 }

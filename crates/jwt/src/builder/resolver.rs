@@ -81,8 +81,8 @@ impl JwtVerifierBuilder {
     /// Sets how many issuers are kept that the resolver trusts. Defaults to 1,000. If more are in use,
     /// the one with the oldest answer is forgotten, and asked about again.
     ///
-    /// An issuer whose keys are fetched has a task that fetches them, until it has not been used for
-    /// [`issuer_max_age`](Self::issuer_max_age).
+    /// An issuer whose keys are fetched has a task that fetches them. One that has not been used for
+    /// [`issuer_max_age`](Self::issuer_max_age) is forgotten when the next answer comes.
     pub fn issuer_capacity(mut self, issuers: usize) -> Self {
         self.settings.limits.capacity = issuers;
         self

@@ -45,6 +45,38 @@ async fn a_flood_of_issuers_does_not_reach_the_resolver() {
     let stats = setup.tokens.issuer_stats();
     assert_eq!((stats.lookups, stats.untrusted), (251, 250));
     assert_eq!((stats.limited, stats.trusted), (4_750, 1));
+    #[cfg(feature = "metrics")]
+    reported(
+        &stats,
+        &[
+            ("issuers", 1),
+            ("issuer_lookups_total", 251),
+            ("issuers_untrusted_total", 250),
+            ("issuer_lookups_limited_total", 4_750),
+            ("issuer_lookup_failures_total", 0),
+            ("issuers_evicted_total", 0),
+        ],
+    );
+}
+
+/// Checks what reaches the recorder of a program.
+#[cfg(feature = "metrics")]
+fn reported(stats: &tower_revoke_jwt::IssuerStats, expected: &[(&str, u32)]) {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || stats.report());
+    let series = recorder.snapshotter().snapshot().into_vec();
+    assert_eq!(series.len(), expected.len());
+    for (name, value) in expected {
+        let name = format!("tower_revoke_jwt_{name}");
+        let found = series.iter().find(|(key, ..)| key.key().name() == name);
+        match &found.unwrap().3 {
+            DebugValue::Counter(count) => assert_eq!(*count, u64::from(*value), "{name}"),
+            DebugValue::Gauge(gauge) => assert_eq!(gauge.into_inner(), f64::from(*value), "{name}"),
+            DebugValue::Histogram(_) => panic!("{name}"),
+        }
+    }
 }
 
 #[tokio::test]
