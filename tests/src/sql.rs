@@ -126,11 +126,14 @@ pub async fn a_load_ends_while_more_is_written_than_is_kept<S: Store + Clone + '
         .build()
         .expect("valid settings");
     let writer = tokio::spawn(async move {
-        for page in 0..PAGES {
-            script.called(StoreOp::Changes, page + 1).await;
-            let first = LISTED + page * AT_ONCE;
+        let mut pages = 0;
+        for batch in 0..PAGES {
+            // One that begins after the last batch, or a writer that was held up would write several.
+            script.called(StoreOp::Changes, pages + 1).await;
+            let first = LISTED + batch * AT_ONCE;
             let some: Vec<_> = (first..first + AT_ONCE).map(revocation).collect();
             store.revoke(&some).await.expect("revocations");
+            pages = script.calls(StoreOp::Changes);
         }
     });
     while list.ready().await.is_err() {}

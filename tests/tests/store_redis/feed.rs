@@ -32,10 +32,13 @@ async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
     let (scripted, script) = ScriptedStore::over(store.clone());
     // Several times as many changes as are kept, though fewer between two pages.
     let writer = tokio::spawn(async move {
-        for page in 0.. {
-            script.called(StoreOp::Changes, page + 1).await;
-            let first = ROWS + page * 1_024;
+        let mut pages = 0;
+        for batch in 0.. {
+            // One that begins after the last batch, or a writer that was held up would write several.
+            script.called(StoreOp::Changes, pages + 1).await;
+            let first = ROWS + batch * 1_024;
             store.revoke(&some(first..first + 1_024)).await.unwrap();
+            pages = script.calls(StoreOp::Changes);
         }
     });
     let list = RevocationList::builder(scripted)
