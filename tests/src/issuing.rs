@@ -6,19 +6,17 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::State,
-    http::StatusCode,
     routing::{get, post},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tower_revoke::{
     Authenticated, IssuedTokens, NewToken, OpaqueTokenVerifier, Rejection, RequireBearerLayer,
-    Revocation, RevocationEndpoint, RevocationList, SecretHash, StaticClients, Tickets,
-    TokenLifetimeLayer,
+    RevocationEndpoint, RevocationList, Tickets, TokenLifetimeLayer,
     core::{BoxError, Store},
 };
 
-use crate::node::{CLIENTS, ISSUER};
+use crate::node::{ISSUER, clients, log_out};
 
 /// Longer than any test takes.
 const LIFE: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -37,10 +35,7 @@ const LIFE: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// # Errors
 /// If the store keeps no issued tokens.
 pub fn router(list: RevocationList, store: impl Store + Clone) -> Result<Router, BoxError> {
-    let mut clients = StaticClients::new();
-    for (client, secret) in CLIENTS {
-        clients = clients.secret(client, SecretHash::of(secret)?);
-    }
+    let clients = clients()?;
     let issued = IssuedTokens::builder(ISSUER, store.clone()).build()?;
     let revoke = RevocationEndpoint::new(list.clone(), clients).resolver(issued.clone());
     let tokens = OpaqueTokenVerifier::builder(issued.clone()).any_audience();
@@ -81,15 +76,6 @@ async fn issue(
     let (client, grant) = body.split_once(' ').unwrap_or_default();
     let new = new(client.to_owned(), LIFE).subject("ann").grant(grant);
     Ok(issued.issue(new).await?.as_str().to_owned())
-}
-
-async fn log_out(
-    Extension(list): Extension<RevocationList>,
-    caller: Authenticated,
-) -> Result<StatusCode, Rejection> {
-    list.revoke(Revocation::of_token(caller.token_id(), caller.expires_at()))
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn ticket(

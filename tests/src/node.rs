@@ -43,10 +43,7 @@ const REFRESH: &str = "refresh";
 /// # Errors
 /// If the file has no keys.
 pub fn router(list: RevocationList, keys: &Path) -> Result<Router, BoxError> {
-    let mut clients = StaticClients::new();
-    for (client, secret) in CLIENTS {
-        clients = clients.secret(client, SecretHash::of(secret)?);
-    }
+    let clients = clients()?;
     let revoke = endpoint(&list, keys, clients)?;
     let tokens = tokens(&list, keys).audience(API).build()?;
     Ok(Router::new()
@@ -146,8 +143,17 @@ impl TokenResolver for RefreshTokens {
     }
 }
 
+/// Returns the clients of the endpoints.
+pub(crate) fn clients() -> Result<StaticClients, BoxError> {
+    let mut clients = StaticClients::new();
+    for (client, secret) in CLIENTS {
+        clients = clients.secret(client, SecretHash::of(secret)?);
+    }
+    Ok(clients)
+}
+
 /// Revokes the presented token on all nodes. The revocation is durable once this responds.
-async fn log_out(
+pub(crate) async fn log_out(
     Extension(list): Extension<RevocationList>,
     caller: Authenticated,
 ) -> Result<StatusCode, Rejection> {

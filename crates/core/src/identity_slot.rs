@@ -167,6 +167,7 @@ mod tests {
         assert_eq!(Arc::as_ptr(again.cell.0.as_ref().unwrap()), cell);
         assert!(again.get().is_none());
     }
+
     #[test]
     fn a_client_without_a_token_is_no_authenticated_token() {
         let slot = IdentitySlot::default();

@@ -3,9 +3,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tower_revoke::{RevocationList, core::Store};
+use axum::Router;
+use tower_revoke::{
+    RevocationList,
+    core::{BoxError, Store},
+};
 use tower_revoke_testing::rounds;
-use tower_revoke_tests::{Client, Server, Wire, node};
+use tower_revoke_tests::{Server, node};
 
 use crate::kit::{Caller, SPENT, Stage, keeps_its_bound};
 
@@ -33,25 +37,28 @@ pub(crate) async fn between_processes(kind: &'static str, place: String) {
 /// Two lists of one process over a store that belongs to it.
 pub(crate) async fn between_lists<S: Store + Clone>(store: S) {
     let stage = Stage::new("none", String::new());
-    let mut nodes = Vec::new();
-    for _ in 0..2 {
-        let list = RevocationList::builder(store.clone())
-            .max_staleness(Duration::from_millis(500))
-            .build()
-            .expect("valid settings");
-        list.ready().await.expect("a loaded list");
-        let node = node::router(list, &stage.keys()).expect("keys");
-        nodes.push(Server::start(node).await);
-    }
-    let places = [nodes[0].addr, nodes[1].addr];
+    let nodes = two_nodes(store, |list, _| node::router(list, &stage.keys())).await;
+    let places = nodes.each_ref().map(|node| node.addr);
     for round in 0..rounds(2, 5) {
         grants_end(&stage, places, &round.to_string()).await;
     }
 }
 
-/// A connection to a node, and what it answers.
-async fn caller(at: SocketAddr) -> Caller {
-    Caller(Client::connect(at, Wire::Http1).await)
+/// Starts two nodes of this process, each with a list of its own over the store.
+pub(crate) async fn two_nodes<S: Store + Clone>(
+    store: S,
+    router: impl Fn(RevocationList, S) -> Result<Router, BoxError>,
+) -> [Server; 2] {
+    let node = async || {
+        let list = RevocationList::builder(store.clone())
+            .max_staleness(Duration::from_millis(500))
+            .build()
+            .expect("valid settings");
+        list.ready().await.expect("a loaded list");
+        let router = router(list, store.clone());
+        Server::start(router.expect("keys and a store")).await
+    };
+    [node().await, node().await]
 }
 
 /// Revokes a token as a client; returns status and error.
@@ -78,7 +85,10 @@ pub(crate) async fn revoke_at(
 
 async fn grants_end(stage: &Stage, places: [SocketAddr; 2], round: &str) {
     let [shop, bank] = node::CLIENTS;
-    let [mut here, mut there] = [caller(places[0]).await, caller(places[1]).await];
+    let [mut here, mut there] = [
+        Caller::connect(places[0]).await,
+        Caller::connect(places[1]).await,
+    ];
     let grant = format!("grant {round}");
     let access = |client: &str, grant: &str| node::access_token(&stage.issuer, client, grant);
     let refresh = node::refresh_token(&stage.issuer, shop.0, &grant);
@@ -103,8 +113,8 @@ async fn grants_end(stage: &Stage, places: [SocketAddr; 2], round: &str) {
     assert_eq!(verdict, "401 invalid_client");
     let verdict = revoke(&mut here, shop, &others[1]).await;
     assert_eq!(verdict, "400 invalid_grant");
-    let new = caller(places[1]).await;
-    for mut caller in [new, caller(places[0]).await] {
+    let new = Caller::connect(places[1]).await;
+    for mut caller in [new, Caller::connect(places[0]).await] {
         for token in of_the_grant.iter().chain(&others) {
             assert_eq!(caller.orders(token).await, "200");
         }

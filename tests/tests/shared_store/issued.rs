@@ -1,17 +1,17 @@
 //! Opaque tokens and tickets across nodes, which find in the store what another node has issued.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
-use tower_revoke::{RevocationList, core::Store};
+use tower_revoke::core::Store;
 use tower_revoke_testing::rounds;
-use tower_revoke_tests::{Client, Server, Wire, issuing, node};
+use tower_revoke_tests::{Client, Wire, issuing, node};
 
 use crate::{
-    cascade::{WAYS, revoke_at},
+    cascade::{WAYS, revoke_at, two_nodes},
     kit::{Caller, IN_THE_END, SPENT, Stage, keeps_its_bound},
 };
 
@@ -36,25 +36,12 @@ pub(crate) async fn between_processes(kind: &'static str, place: String) {
 
 /// Two lists of one process over a store that belongs to it.
 pub(crate) async fn between_lists<S: Store + Clone>(store: S) {
-    let mut nodes = Vec::new();
-    for _ in 0..2 {
-        let list = RevocationList::builder(store.clone())
-            .max_staleness(Duration::from_millis(500))
-            .build()
-            .expect("valid settings");
-        list.ready().await.expect("a loaded list");
-        let router = issuing::router(list, store.clone()).expect("a store of tokens");
-        nodes.push(Server::start(router).await);
-    }
-    let places = [nodes[0].addr, nodes[1].addr];
+    let nodes = two_nodes(store, issuing::router).await;
+    let places = nodes.each_ref().map(|node| node.addr);
     for round in 0..rounds(2, 5) {
         grants_end(places, &round.to_string()).await;
         tickets_end(places, &format!("tickets {round}")).await;
     }
-}
-
-async fn caller(at: SocketAddr) -> Caller {
-    Caller(Client::connect(at, Wire::Http1).await)
 }
 
 /// Returns what a route responds with to this token and body.
@@ -80,7 +67,10 @@ async fn orders(caller: &mut Caller, token: &str) -> String {
 /// A refresh token takes the access tokens of its grant along, also those that are issued later.
 async fn grants_end(places: [SocketAddr; 2], round: &str) {
     let [shop, bank] = node::CLIENTS;
-    let [mut here, mut there] = [caller(places[0]).await, caller(places[1]).await];
+    let [mut here, mut there] = [
+        Caller::connect(places[0]).await,
+        Caller::connect(places[1]).await,
+    ];
     let grant = format!("grant {round}");
     let of_grant = format!("{} {grant}", shop.0);
     let refresh = post(&mut here, "/issued/refresh", "", of_grant).await;
@@ -130,7 +120,10 @@ fn by_ticket(ticket: &str) -> Request<Full<Bytes>> {
 /// One of many requests on both nodes is passed on. What it has opened ends with the token for which
 /// the ticket was issued, and so do tickets that nobody has used.
 async fn tickets_end(places: [SocketAddr; 2], grant: &str) {
-    let [mut here, mut there] = [caller(places[0]).await, caller(places[1]).await];
+    let [mut here, mut there] = [
+        Caller::connect(places[0]).await,
+        Caller::connect(places[1]).await,
+    ];
     let token = access(&mut here, "shop", grant).await;
     assert_eq!(orders(&mut there, &token).await, "200");
     let mut tickets = Vec::new();

@@ -95,7 +95,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn caller(&self) -> Caller {
-        Caller(Client::connect(self.at, Wire::Http1).await)
+        Caller::connect(self.at).await
     }
 
     /// Returns its metrics, without the prefix that all metrics of a list share.
@@ -146,6 +146,10 @@ pub(crate) async fn keeps_its_bound(node: &Node) {
 pub(crate) struct Caller(pub(crate) Client);
 
 impl Caller {
+    pub(crate) async fn connect(at: SocketAddr) -> Self {
+        Self(Client::connect(at, Wire::Http1).await)
+    }
+
     /// Returns status and error code, after checking that the response is well-formed: a 503 for a
     /// failing store has a `Retry-After`, and no other response has one.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, token: &str) -> String {

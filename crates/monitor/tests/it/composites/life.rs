@@ -143,14 +143,7 @@ async fn nothing_is_kept_once_the_last_part_has_ended() {
 #[tokio::test]
 async fn a_panic_in_another_call_makes_no_exception_of_what_is_overdue() {
     let (monitor, hand) = monitor();
-    let both = (monitor.composite("mall"), monitor.composite("shop"));
-    let mut open = None;
-    let service = both.layer(service_fn(|request: Request<()>| {
-        open = Some(start_silent(&monitor, &handle(&request)));
-        std::future::ready(Ok::<_, Infallible>(hello()))
-    }));
-    let response = service.oneshot(Request::new(())).await.expect("an answer");
-    drain(response.into_body()).await;
+    let _open = nested_with_open_part(&monitor).await;
     hand.advance(PART_TIMEOUT);
     let panicking = shop(&monitor, async |_| panic!("of the handler"));
     let result = std::panic::AssertUnwindSafe(panicking).catch_unwind().await;

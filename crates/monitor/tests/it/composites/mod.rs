@@ -104,3 +104,16 @@ fn silent(
 fn start_silent(monitor: &Monitor, composite: &Composite) -> impl Future + use<> {
     silent(monitor).call(attached(composite))
 }
+
+/// Calls the composite `shop` within `mall`. Its part stays open until it is dropped.
+async fn nested_with_open_part(monitor: &Monitor) -> impl Sized + use<> {
+    let both = (monitor.composite("mall"), monitor.composite("shop"));
+    let mut open = None;
+    let service = both.layer(service_fn(|request: Request<()>| {
+        open = Some(start_silent(monitor, &handle(&request)));
+        std::future::ready(Ok::<_, Infallible>(hello()))
+    }));
+    let response = service.oneshot(Request::new(())).await.expect("an answer");
+    drain(response.into_body()).await;
+    open.expect("a call")
+}

@@ -131,14 +131,7 @@ async fn attaching_a_request_again_replaces_what_was_attached() {
 #[tokio::test]
 async fn a_part_of_a_nested_composite_is_none_of_the_outer_one() {
     let (monitor, _) = monitor();
-    let both = (monitor.composite("mall"), monitor.composite("shop"));
-    let mut open = None;
-    let service = both.layer(service_fn(|request: Request<()>| {
-        open = Some(start_silent(&monitor, &handle(&request)));
-        std::future::ready(Ok::<_, Infallible>(hello()))
-    }));
-    let response = service.oneshot(Request::new(())).await.expect("an answer");
-    drain(response.into_body()).await;
+    let open = nested_with_open_part(&monitor).await;
     // The outer one waits for the nested one, and that for its part.
     assert_eq!(shops(&monitor), IN_FLIGHT);
     assert_eq!(numbers(&counted(&monitor, "mall").total), IN_FLIGHT);
