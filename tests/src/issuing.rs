@@ -28,7 +28,7 @@ const LIFE: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// | `POST /issued/access`, `POST /issued/refresh` | issues a token of the client and the grant that the body names |
 /// | `GET /issued/orders` | is for access tokens |
 /// | `POST /issued/log-out` | revokes the presented access token |
-/// | `POST /issued/revoke` | is a revocation endpoint for the [`CLIENTS`] |
+/// | `POST /issued/revoke` | is a revocation endpoint for the [clients of the node](crate::node::CLIENTS) |
 /// | `POST /issued/tickets` | issues a ticket for an access token |
 /// | `GET /issued/events` | opens a stream by a ticket in the query |
 ///
