@@ -46,12 +46,13 @@ impl JwtVerifier {
             .as_ref()
             .map(ResolvedIssuers::trusted);
         let resolved = resolved.unwrap_or_default();
-        let resolved = resolved.iter().map(|resolved| &resolved.issuer);
-        let issuers = self.trusted_issuers().configured.iter().chain(resolved);
-        let fetched = issuers.filter_map(fetched_keys);
-        fetched
-            .map(|(keys, remote)| remote.stats(keys.current().len()))
-            .collect()
+        let resolved = resolved.iter().filter_map(|it| stats(&it.issuer));
+        let resolved = resolved.map(|stats| KeyStats {
+            resolved: true,
+            ..stats
+        });
+        let configured = self.trusted_issuers().configured.iter();
+        configured.filter_map(stats).chain(resolved).collect()
     }
 
     /// Returns the state of the issuers that an [`IssuerResolver`](crate::IssuerResolver) trusts, all
@@ -86,11 +87,18 @@ fn fetched_keys(issuer: &Issuer) -> Option<(&Arc<KeySet>, &Remote)> {
     Some((&issuer.keys, issuer.keys.remote()?))
 }
 
-/// The check `keys` of each issuer whose keys are fetched.
+fn stats(issuer: &Issuer) -> Option<KeyStats> {
+    let (keys, remote) = fetched_keys(issuer)?;
+    Some(remote.stats(keys.current().len()))
+}
+
+/// The check `keys` of each configured issuer whose keys are fetched. Those of an
+/// [`IssuerResolver`](crate::IssuerResolver) are not included: what is wrong with a tenant's keys is not
+/// wrong with the service.
 impl HealthSource for JwtVerifier {
     fn health(&self) -> Vec<HealthCheck> {
-        let stats = self.key_stats().into_iter();
-        stats.map(check).collect()
+        let configured = self.trusted_issuers().configured.iter();
+        configured.filter_map(stats).map(check).collect()
     }
 }
 

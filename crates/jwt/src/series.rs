@@ -8,6 +8,9 @@ impl KeyStats {
     /// Reports these statistics to the program's recorder. Call it before each scrape, or every
     /// second or so: nothing else does.
     ///
+    /// Nothing is reported of [`resolved`](Self::resolved) issuers: over time they can be any number,
+    /// and each would be a label. [`IssuerStats::report`] counts them.
+    ///
     /// Each series has the label `issuer`:
     ///
     /// | name | kind | value |
@@ -29,6 +32,9 @@ impl KeyStats {
     /// }
     /// ```
     pub fn report(&self) {
+        if self.resolved {
+            return;
+        }
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         let keys = self.keys as f64;
         let age = self.age.map_or(f64::NAN, |age| age.as_secs_f64());

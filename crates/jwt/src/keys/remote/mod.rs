@@ -170,6 +170,7 @@ impl Remote {
         let state = self.lock();
         KeyStats {
             issuer: self.origin.issuer.to_string(),
+            resolved: false,
             keys,
             age: state
                 .fetched

@@ -10,6 +10,9 @@ use tower_revoke_core::UnixTime;
 pub struct KeyStats {
     /// The issuer.
     pub issuer: String,
+    /// Whether the issuer is one that an [`IssuerResolver`](crate::IssuerResolver) trusts now, and not
+    /// one that the verifier was built with.
+    pub resolved: bool,
     /// The number of keys of the issuer, with those that are not fetched.
     pub keys: usize,
     /// The time since the current keys were requested; `None` if none have been fetched yet.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::service_fn;
-use tower_revoke_core::{Endpoint, HttpClient, Reason, Revocation, RevocationKey};
+use tower_revoke_core::{Endpoint, HealthSource, HttpClient, Reason, Revocation, RevocationKey};
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::TestIssuer;
 
@@ -198,7 +198,19 @@ async fn the_keys_of_a_forgotten_issuer_are_no_longer_fetched() {
     tokio::time::sleep(hour).await;
     let fetched = fetches.load(Ordering::SeqCst);
     assert!(fetched > 10, "{fetched}");
-    assert_eq!(tokens.key_stats().len(), 1);
+    let stats = tokens.key_stats();
+    assert_eq!(stats.len(), 1);
+    assert!(stats[0].resolved);
+    assert!(
+        tokens.health().is_empty(),
+        "a tenant's keys are no check of the service"
+    );
+    #[cfg(feature = "metrics")]
+    {
+        let recorder = metrics_util::debugging::DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || stats[0].report());
+        assert!(recorder.snapshotter().snapshot().into_vec().is_empty());
+    }
     tokens.forget_issuer(acme.issuer());
     tokio::time::sleep(hour).await;
     assert_eq!(fetches.load(Ordering::SeqCst), fetched);
