@@ -138,6 +138,15 @@ impl Issuer {
         (access_token(&reply), refresh.to_owned())
     }
 
+    /// Fetches the ID token of the grant that the form names.
+    pub async fn id_token(&self, client: ClientId, form: &[(&str, &str)]) -> String {
+        let form = [form, &[("scope", "openid")]].concat();
+        let reply = self.grant(&[(AUTHORIZATION, client.basic())], &form).await;
+        let id_token = reply.json["id_token"].as_str();
+        let id_token = id_token.unwrap_or_else(|| panic!("no ID token: {reply:?}"));
+        id_token.to_owned()
+    }
+
     async fn grant(&self, headers: &[(HeaderName, String)], form: &[(&str, &str)]) -> Reply {
         let url = self.endpoint("token_endpoint");
         send(Method::POST, url, headers, Body::Form(form)).await

@@ -30,6 +30,7 @@ async fn a_real_keycloak() {
         one_time_tokens_are_spent_and_others_are_not(realm).await;
         tokens_that_say_what_they_are_pass_where_that_is_asked(realm).await;
         tokens_for_others_are_rejected(realm).await;
+        an_id_token_is_told_by_its_claim(realm).await;
         what_is_revoked_there_is_inactive_there(realm).await;
         it_is_told_of_what_is_spent_here(realm).await;
         it_serves_our_clients(&keycloak, realm).await;
@@ -69,6 +70,21 @@ async fn tokens_for_others_are_rejected(realm: &Issuer) {
     let token = realm.token(Keycloak::TILL, &[]).await;
     assert_eq!(service.ask(Wire::Http1, &token).await, "401 invalid_token");
     assert_eq!(service.rejection(&token).await, Some(Reason::WrongAudience));
+}
+
+/// The audience of an ID token is the client, which may have the same id as the API.
+async fn an_id_token_is_told_by_its_claim(realm: &Issuer) {
+    let id_token = realm.id_token(SHOP, Keycloak::ANN).await;
+    let tokens = || JwtVerifier::issuer(&realm.name).discover();
+    let service = Service::start(tokens(), SHOP.id, one_time_tokens()).await;
+    assert_eq!(service.rejection(&id_token).await, None);
+    // As in the guide.
+    let tokens = || tokens().claim("typ", "Bearer");
+    let service = Service::start(tokens(), SHOP.id, one_time_tokens()).await;
+    assert_eq!(service.rejection(&id_token).await, Some(Reason::WrongClaim));
+    let service = Service::start(tokens(), "api", one_time_tokens()).await;
+    let (access_token, _) = realm.token_pair(SHOP, Keycloak::ANN).await;
+    assert_eq!(service.rejection(&access_token).await, None);
 }
 
 /// Nothing tells the service of a revocation at the server: it accepts the token until it expires.
@@ -157,7 +173,7 @@ async fn tokens_of_another_realm_are_rejected(keycloak: &Keycloak) {
     // The keys of one realm don't verify tokens of another.
     let keys = Endpoint::new(keycloak.rs256.endpoint("jwks_uri")).expect("a URL");
     let mixed = JwtVerifier::issuer(&keycloak.es256.name).jwks_url(keys);
-    let service = Service::start(mixed, one_time_tokens()).await;
+    let service = Service::start(mixed, "api", one_time_tokens()).await;
     assert_eq!(service.rejection(&foreign).await, Some(Reason::UnknownKey));
 }
 
@@ -214,12 +230,12 @@ impl Service {
             true => tokens.access_tokens_only(),
             false => tokens,
         };
-        Self::start(tokens, revoke).await
+        Self::start(tokens, "api", revoke).await
     }
 
-    async fn start(tokens: JwtVerifierBuilder, revoke: UseLimitLayer) -> Self {
+    async fn start(tokens: JwtVerifierBuilder, audience: &str, revoke: UseLimitLayer) -> Self {
         let tokens = tokens
-            .audience("api")
+            .audience(audience)
             .http_client(HttpsClient::new().expect("a client"))
             // Short enough that each unknown key triggers a refetch.
             .key_refetch_interval(Duration::from_millis(1))
