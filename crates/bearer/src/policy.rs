@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use tower_revoke_core::{
-    Authenticated, BearerContext, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
+    Authenticated, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
     end::RequestShape, internal,
 };
 
@@ -82,7 +82,11 @@ impl Policy {
         if self.forbids_forwarding {
             extensions.insert(internal::ForwardingForbidden);
         }
-        let context = BearerContext::new(self.format.clone(), token);
+        let observer = match caller {
+            Some(_) => internal::take_stream_observer(extensions),
+            None => internal::stream_observer(extensions).cloned(),
+        };
+        let context = internal::observed_context(self.format.clone(), token, observer);
         let head = internal::head_guard(&context);
         match caller {
             Some(caller) => drop(extensions.insert(caller.with_context(context))),

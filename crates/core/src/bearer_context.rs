@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::Extensions;
 
-use crate::{Authenticated, BearerToken, RejectionFormat};
+use crate::{Authenticated, BearerToken, RejectionFormat, internal::StreamObserver};
 
 /// What a bearer layer leaves in a request, whether or not it found a token: the format of its
 /// rejections, and the token as it was presented. It also tells "nobody is there" from "nobody has
@@ -32,6 +32,8 @@ pub struct BearerContext(Arc<Context>);
 struct Context {
     format: Arc<RejectionFormat>,
     token: Option<BearerToken>,
+    /// Of the streams of the request, if a layer further out counts them.
+    observer: Option<Arc<dyn StreamObserver>>,
     /// Set when the head of the response passes the bearer layer.
     head_has_passed: AtomicBool,
 }
@@ -40,11 +42,7 @@ impl BearerContext {
     /// Makes the context of a bearer layer with this format. `token` is the token as it was
     /// presented; in a layer that only observes, it may be a bad one.
     pub fn new(format: Arc<RejectionFormat>, token: Option<BearerToken>) -> Self {
-        Self(Arc::new(Context {
-            format,
-            token,
-            head_has_passed: AtomicBool::new(false),
-        }))
+        observed_context(format, token, None)
     }
 
     /// Returns the context of the innermost bearer layer that the request came through.
@@ -64,9 +62,27 @@ impl BearerContext {
         &self.0.format
     }
 
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn StreamObserver>> {
+        self.0.observer.as_ref()
+    }
+
     pub(crate) fn response_head(&self) -> ResponseHead {
         ResponseHead(Arc::downgrade(&self.0))
     }
+}
+
+/// Makes the context of a bearer layer that keeps the observer of the request's streams.
+pub fn observed_context(
+    format: Arc<RejectionFormat>,
+    token: Option<BearerToken>,
+    observer: Option<Arc<dyn StreamObserver>>,
+) -> BearerContext {
+    BearerContext(Arc::new(Context {
+        format,
+        token,
+        observer,
+        head_has_passed: AtomicBool::new(false),
+    }))
 }
 
 /// The extension of a request whose credentials must not leave the program, which a bearer layer leaves

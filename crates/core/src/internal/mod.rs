@@ -35,13 +35,15 @@ pub use self::{
     log_limit::{LogLimit, OutageLog},
     metadata_response::metadata_response,
     metadata_source::MetadataSource,
-    observed_streams::{ObservedStream, StreamObserver, observe_streams, stream_observer},
+    observed_streams::{
+        ObservedStream, StreamObserver, observe_streams, stream_observer, take_stream_observer,
+    },
     prepared_use::{PreparedUse, list_of},
     token_cache::{CacheKey, TokenCache},
     token_cookies::TokenCookies,
 };
 pub use crate::{
-    bearer_context::{ForwardingForbidden, HeadGuard, head_guard},
+    bearer_context::{ForwardingForbidden, HeadGuard, head_guard, observed_context},
     claims::claims_without_names,
     path::decode_unreserved,
     rejection::{log_admitted, log_observed, quoted_string, respond},
