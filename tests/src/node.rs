@@ -72,8 +72,8 @@ pub fn endpoint(
     let access = tokens(list, keys).audience(API).build()?;
     let list: Arc<dyn Revocations> = list.clone().into();
     Ok(RevocationEndpoint::new(list, clients)
-        .resolver(RefreshTokens(refresh))
-        .verifier(access))
+        .verifier(access)
+        .resolver(RefreshTokens(refresh)))
 }
 
 fn tokens(list: &RevocationList, keys: &Path) -> JwtVerifierBuilder {
