@@ -88,8 +88,8 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Sets how long it counts that the resolver trusts an issuer. Defaults to 10 minutes, and is at
-    /// most a year. This bounds how long an issuer is accepted that is no longer trusted; to reject it
+    /// Sets how long it counts that the resolver trusts an issuer, from when it was asked. Defaults to
+    /// 10 minutes, and is at most a year. This bounds how long an issuer is accepted that is no longer trusted; to reject it
     /// at once, call [`JwtVerifier::forget_issuer`].
     ///
     /// From half of it on, the next token of the issuer asks again in the background. If there is no
@@ -108,7 +108,8 @@ impl JwtVerifierBuilder {
 
     /// Sets how often in a second tokens may make the verifier ask about an issuer, or fetch the keys
     /// of one that the resolver trusts; as often at once. Defaults to 50. Beyond it, tokens that need
-    /// either are rejected with 503. Tokens of issuers whose keys are here are not affected.
+    /// either are rejected with 503. Tokens of issuers whose keys are here are not affected, since
+    /// trusted issuers are asked about again whatever the rate.
     pub fn issuer_lookups_per_second(mut self, lookups: u32) -> Self {
         self.settings.limits.lookups_per_second = lookups;
         self

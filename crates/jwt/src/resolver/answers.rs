@@ -22,22 +22,23 @@ pub(crate) struct Resolved {
     pub(crate) issuer: Issuer,
     /// What it was built of, by which an answer is recognized as the same.
     pub(super) config: IssuerConfig,
-    answered_at: Millis,
+    /// When the question was asked whose answer it is.
+    as_of: Millis,
     asked_at: Millis,
 }
 
 impl Resolved {
-    pub(super) fn new(issuer: Issuer, config: IssuerConfig, uptime: Duration) -> Arc<Self> {
+    pub(super) fn new(issuer: Issuer, config: IssuerConfig, asked_at: Duration) -> Arc<Self> {
         Arc::new(Self {
             issuer,
             config,
-            answered_at: Millis::new(uptime),
-            asked_at: Millis::new(uptime),
+            as_of: Millis::new(asked_at),
+            asked_at: Millis::new(asked_at),
         })
     }
 
     pub(super) fn age(&self, uptime: Duration) -> Duration {
-        uptime.saturating_sub(self.answered_at.get())
+        uptime.saturating_sub(self.as_of.get())
     }
 
     /// Whether the caller is the one to ask again, once in `interval`.
@@ -142,9 +143,9 @@ impl Answers {
         evicted
     }
 
-    /// The same answer again.
-    pub(super) fn confirm(&mut self, issuer: &Resolved, uptime: Duration) {
-        issuer.answered_at.set(uptime);
+    /// The same answer again, to a question that was asked at `asked_at`.
+    pub(super) fn confirm(&mut self, issuer: &Resolved, asked_at: Duration, uptime: Duration) {
+        issuer.as_of.set(asked_at);
         self.forget_old(uptime);
     }
 

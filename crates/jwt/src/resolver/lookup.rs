@@ -180,7 +180,7 @@ impl ResolvedIssuers {
         if !is_plausible(name) || !self.0.resolver.may_trust(name) {
             return Err(Reason::WrongIssuer.into());
         }
-        let waiter = self.0.ask(name, key)?;
+        let waiter = self.0.ask(name, key, false)?;
         let limit = self.0.context.fetch_timeout().saturating_add(GRACE);
         waiter.wait(&self.0.waiting, limit).await;
         let known = self.0.known(&key);
@@ -233,19 +233,27 @@ impl Shared {
         if age >= self.limits.max_age / 2 && issuer.is_to_ask(uptime, self.limits.retry_interval) {
             let name = &issuer.issuer.name;
             // Nobody waits for it; it is tried again later.
-            let _ = self.ask(name, digest(name));
+            let _ = self.ask(name, digest(name), true);
         }
     }
 
     /// Asks about an issuer, unless that question is open. Returns what to wait for.
-    fn ask(self: &Arc<Self>, name: &str, key: KeyDigest) -> Result<Waiter, IssuerUnknown> {
+    ///
+    /// The rate is not for trusted issuers, which are asked about at intervals: made-up ones that use
+    /// it up would end the trust in all others.
+    fn ask(
+        self: &Arc<Self>,
+        name: &str,
+        key: KeyDigest,
+        is_trusted: bool,
+    ) -> Result<Waiter, IssuerUnknown> {
         let uptime = self.uptime();
         let mut state = self.lock();
         if let Some(open) = state.open.get(&key) {
             return Ok(Waiter(open.answered.subscribe()));
         }
         let runtime = Handle::try_current().map_err(|_| IssuerUnknown::NoRuntime)?;
-        if !self.rate.allows(uptime) {
+        if !is_trusted && !self.rate.allows(uptime) {
             state.stats.limited += 1;
             if let Some(count) = state.limited.count(uptime, 1) {
                 tracing::warn!(
@@ -266,6 +274,7 @@ impl Shared {
             name: name.to_owned(),
             key,
             number,
+            asked_at: uptime,
         };
         runtime.spawn(guard.ask());
         Ok(Waiter(waiter))
@@ -274,12 +283,12 @@ impl Shared {
     /// Builds what the resolver returned, unless it is what is known already.
     fn built(
         &self,
-        name: &str,
-        key: &KeyDigest,
+        guard: &QuestionGuard,
         issuer: TrustedIssuer,
     ) -> Result<Arc<Resolved>, ResolveError> {
+        let QuestionGuard { name, key, .. } = guard;
         let config = issuer.into_config();
-        if config.name() != name {
+        if config.name() != *name {
             return Err(ResolveError::OtherIssuer(config.name().to_owned()));
         }
         let known = match self.lock().answers.get(key, self.uptime()) {
@@ -291,7 +300,7 @@ impl Shared {
         }
         let built = self.context.build(config.clone());
         let built = built.map_err(ResolveError::Misconfigured)?;
-        Ok(Resolved::new(built, config, self.uptime()))
+        Ok(Resolved::new(built, config, guard.asked_at))
     }
 
     /// Takes an answer, if the question still counts.
@@ -309,7 +318,7 @@ impl Shared {
             Ok(Some(issuer)) => {
                 let known = state.answers.get(&key, uptime);
                 if matches!(known, Some(Ok(known)) if Arc::ptr_eq(known, &issuer)) {
-                    state.answers.confirm(&issuer, uptime);
+                    state.answers.confirm(&issuer, guard.asked_at, uptime);
                 } else {
                     let evicted = state.answers.trust(key, issuer, uptime);
                     state.stats.evicted += evicted;
@@ -369,6 +378,8 @@ struct QuestionGuard {
     name: String,
     key: KeyDigest,
     number: u64,
+    /// The answer is as old as the question: the resolver may have looked just after it.
+    asked_at: Duration,
 }
 
 impl QuestionGuard {
@@ -376,7 +387,7 @@ impl QuestionGuard {
         let limit = self.shared.context.fetch_timeout();
         let answer = timeout(limit, self.shared.resolver.resolve(&self.name)).await;
         let answer = match answer {
-            Ok(Ok(Some(issuer))) => self.shared.built(&self.name, &self.key, issuer).map(Some),
+            Ok(Ok(Some(issuer))) => self.shared.built(&self, issuer).map(Some),
             Ok(Ok(None)) => Ok(None),
             Ok(Err(error)) => Err(ResolveError::Failed(error)),
             Err(_) => Err(ResolveError::TimedOut(limit)),

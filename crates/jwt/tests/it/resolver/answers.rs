@@ -107,6 +107,26 @@ async fn a_resolver_that_panics_is_a_503() {
     verify(&setup.tokens, &token).await.unwrap();
 }
 
+/// What the resolver read may be as old as the question.
+#[tokio::test]
+async fn the_age_of_an_answer_is_counted_from_its_question() {
+    let setup = Setup::with(|builder| builder.issuer_max_age(Duration::from_secs(60)));
+    let token = setup.acme.token().sign();
+    setup.script.hold();
+    let (verified, ()) = tokio::join!(verify(&setup.tokens, &token), async {
+        setup.script.asked_times(1).await;
+        setup.later(5);
+        setup.script.release();
+    });
+    verified.unwrap();
+    setup.script.distrust(&setup.acme);
+    setup.later(54);
+    assert!(cached(&setup.tokens, &token).unwrap().is_ok());
+    setup.later(1);
+    assert!(cached(&setup.tokens, &token).is_none());
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::WrongIssuer);
+}
+
 /// Keys and rules of an issuer that the token doesn't name are never used for it.
 #[tokio::test]
 async fn an_answer_about_another_issuer_does_not_count() {

@@ -1,6 +1,6 @@
 //! Made-up issuers, many of them.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{Clock, Endpoint, Reason};
@@ -57,6 +57,27 @@ async fn a_flood_of_issuers_does_not_reach_the_resolver() {
             ("issuers_evicted_total", 0),
         ],
     );
+}
+
+/// An issuer that is in use is asked about again before its answer is too old, whoever asks about others.
+#[tokio::test]
+async fn a_flood_of_issuers_does_not_end_the_trust_in_one_that_is_in_use() {
+    let setup = Setup::with(|builder| {
+        builder
+            .issuer_lookups_per_second(10)
+            .issuer_max_age(Duration::from_secs(60))
+    });
+    let token = setup.acme.token().sign();
+    verify(&setup.tokens, &token).await.unwrap();
+    for second in 1..=130 {
+        setup.later(1);
+        let flood: Vec<_> = (0..20)
+            .map(|at| made_up(&format!("https://evil.example/{second}/{at}")))
+            .collect();
+        join_all(flood.iter().map(|token| rejection(&setup.tokens, token))).await;
+        let verified = verify(&setup.tokens, &token).await;
+        assert!(verified.is_ok(), "after {second} s");
+    }
 }
 
 /// Checks what reaches the recorder of a program.
@@ -148,7 +169,7 @@ async fn a_malformed_token_asks_nothing() {
 #[tokio::test(start_paused = true)]
 async fn unknown_keys_of_many_issuers_share_a_rate() {
     let (clock, hand) = Clock::manual(START);
-    let second = std::time::Duration::from_secs(1);
+    let second = Duration::from_secs(1);
     let script = Script::new();
     let customers: Vec<_> = (0..40)
         .map(|at| customer(&at.to_string(), &clock))
