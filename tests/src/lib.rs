@@ -15,6 +15,7 @@ mod process;
 pub mod program;
 pub mod servers;
 pub mod sql;
+pub mod websocket;
 mod world;
 
 pub use self::{

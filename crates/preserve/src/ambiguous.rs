@@ -23,7 +23,8 @@ use crate::names::reads_as;
 /// itself rejects what never becomes a [`Request`] (invalid chunks, two lengths, names with spaces).
 ///
 /// # What is rejected
-/// - 501: `CONNECT`, and `TRACE`, whose answer shows the caller what credentials the upstream got.
+/// - 501: `CONNECT`, unless [extended](Self::allow_extended_connect), and `TRACE`, whose answer shows the
+///   caller what credentials the upstream got.
 /// - 501: a `Transfer-Encoding` other than `chunked` alone (RFC 9112 §6.1): any other coding would
 ///   still be on the body when it is handed on.
 /// - 400: HTTP/1.1 without `Host`; two of them, in any version; one that differs from the authority
@@ -49,6 +50,7 @@ use crate::names::reads_as;
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RejectAmbiguousLayer {
     allowed: PathAllowances,
+    allows_extended_connect: bool,
 }
 
 impl RejectAmbiguousLayer {
@@ -78,11 +80,23 @@ impl RejectAmbiguousLayer {
         self.allowed = self.allowed.matrix_parameters();
         self
     }
+
+    /// Allows `CONNECT` with a path, over HTTP/2 and later: the request by which a client opens a WebSocket
+    /// there (RFC 8441). It asks for a resource, as a GET does, and is checked like one. A `CONNECT` to an
+    /// authority, as to a forward proxy, stays rejected.
+    ///
+    /// The `:protocol` is left to the service, which must reject what it doesn't know: on hyper it is a
+    /// `hyper::ext::Protocol` in the request's extensions, and only a server that enables the protocol lets
+    /// clients send one.
+    pub fn allow_extended_connect(mut self) -> Self {
+        self.allows_extended_connect = true;
+        self
+    }
 }
 
 impl Predicate for RejectAmbiguousLayer {
     fn reject<B>(&self, request: &mut Request<B>) -> Option<Response<Full<Bytes>>> {
-        let (status, why) = check(request, self.allowed).err()?;
+        let (status, why) = self.check(request).err()?;
         let mut response = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
         *response.status_mut() = status;
         let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
@@ -102,33 +116,42 @@ impl<S> Layer<S> for RejectAmbiguousLayer {
     }
 }
 
-fn check<B>(
-    request: &mut Request<B>,
-    allowed: PathAllowances,
-) -> Result<(), (StatusCode, &'static str)> {
-    if [Method::CONNECT, Method::TRACE].contains(request.method()) {
-        return Err((StatusCode::NOT_IMPLEMENTED, "the method is not supported"));
+impl RejectAmbiguousLayer {
+    fn check<B>(self, request: &mut Request<B>) -> Result<(), (StatusCode, &'static str)> {
+        let is_supported = match *request.method() {
+            Method::CONNECT => self.allows_extended_connect && is_extended_connect(request),
+            Method::TRACE => false,
+            _ => true,
+        };
+        if !is_supported {
+            return Err((StatusCode::NOT_IMPLEMENTED, "the method is not supported"));
+        }
+        if request.headers().keys().any(overrides_method) {
+            return Err((StatusCode::BAD_REQUEST, "the method can't be overridden"));
+        }
+        if !is_chunked_at_most(request) {
+            let why = "only the transfer coding chunked is supported";
+            return Err((StatusCode::NOT_IMPLEMENTED, why));
+        }
+        if !is_one_host(request) {
+            return Err((StatusCode::BAD_REQUEST, "exactly one Host is required"));
+        }
+        if let Err(ambiguity) = read_request_path(request, self.allowed) {
+            return Err((StatusCode::BAD_REQUEST, ambiguity.description()));
+        }
+        decode_path(request.uri_mut());
+        // Nothing is kept where nothing is allowed: an entry costs an allocation.
+        match self.allowed == PathAllowances::default() {
+            true => request.extensions_mut().remove(),
+            false => request.extensions_mut().insert(self.allowed),
+        };
+        Ok(())
     }
-    if request.headers().keys().any(overrides_method) {
-        return Err((StatusCode::BAD_REQUEST, "the method can't be overridden"));
-    }
-    if !is_chunked_at_most(request) {
-        let why = "only the transfer coding chunked is supported";
-        return Err((StatusCode::NOT_IMPLEMENTED, why));
-    }
-    if !is_one_host(request) {
-        return Err((StatusCode::BAD_REQUEST, "exactly one Host is required"));
-    }
-    if let Err(ambiguity) = read_request_path(request, allowed) {
-        return Err((StatusCode::BAD_REQUEST, ambiguity.description()));
-    }
-    decode_path(request.uri_mut());
-    // Nothing is kept where nothing is allowed: an entry costs an allocation.
-    match allowed == PathAllowances::default() {
-        true => request.extensions_mut().remove(),
-        false => request.extensions_mut().insert(allowed),
-    };
-    Ok(())
+}
+
+/// Whether a `CONNECT` asks for a resource (RFC 8441 §4) rather than for an authority.
+fn is_extended_connect<B>(request: &Request<B>) -> bool {
+    request.version() >= Version::HTTP_2 && !request.uri().path().is_empty()
 }
 
 /// Decodes the unreserved characters of a path without other ambiguities.

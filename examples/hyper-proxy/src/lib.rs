@@ -1,10 +1,12 @@
 //! A proxy on hyper. It verifies the token of each call, revokes it if the call spends it, and
 //! forwards the call to the upstream that its path names.
 
+mod websocket;
+
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{StatusCode, Uri, header::UPGRADE, uri::PathAndQuery};
+use http::{Method, StatusCode, Uri, header::UPGRADE, uri::PathAndQuery};
 use http_body_util::{Either, Empty};
 use hyper::{Request, Response, body::Incoming, upgrade::OnUpgrade};
 use hyper_util::{
@@ -23,6 +25,8 @@ use tower_revoke::{
     TokenLifetimeLayer, UseLimitLayer,
     core::{BoxError, RejectionBody},
 };
+
+use crate::websocket::Handshake;
 
 /// The maximum size of a request head. It must fit a token, which may have 8 KiB.
 const MAX_HEAD: u32 = 32 * 1024;
@@ -135,7 +139,7 @@ impl Proxy {
         let (one_time, tickets) = self.costs();
         let forward = self.forward.clone();
         let service = ServiceBuilder::new()
-            .layer(RejectAmbiguousLayer::new())
+            .layer(RejectAmbiguousLayer::new().allow_extended_connect())
             .layer(PreserveAuthorizationLayer::new().for_proxy())
             .layer(RequireBearerLayer::new(self.tokens.clone()).scope("proxy"))
             .layer(one_time)
@@ -152,6 +156,7 @@ impl Proxy {
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(20))
+            .enable_connect_protocol()
             .max_header_list_size(MAX_HEAD);
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
@@ -227,6 +232,10 @@ impl Forward {
             return Ok(empty(StatusCode::BAD_REQUEST));
         };
         *request.uri_mut() = uri;
+        let handshake = Handshake::make(&mut request);
+        if *request.method() == Method::CONNECT {
+            return Ok(empty(StatusCode::NOT_IMPLEMENTED));
+        }
         let upgrades = request.headers().contains_key(UPGRADE);
         let lifetime = upgrades.then(|| TokenLifetime::of(request.extensions()).ok());
         let caller = hyper::upgrade::on(&mut request);
@@ -236,6 +245,9 @@ impl Forward {
                     && let Some(lifetime) = lifetime.flatten()
                 {
                     let upstream = hyper::upgrade::on(&mut response);
+                    if handshake.is_some_and(|handshake| !handshake.answer(&mut response)) {
+                        return Ok(empty(StatusCode::BAD_GATEWAY));
+                    }
                     tokio::spawn(join(caller, upstream, lifetime));
                 }
                 Ok(response.map(Either::Left))

@@ -1,11 +1,15 @@
 //! Tests that WebSockets pass after a check of the handshake, and that no other upgrade does.
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{
     Error, Message, client::IntoClientRequest, handshake::client::Request,
 };
 use tower_revoke::{Revocation, RevocationKey};
-use tower_revoke_tests::{Client, Wire, get};
+use tower_revoke_tests::{
+    Client, Wire, get,
+    websocket::{connect, opened, tunnel},
+};
 
 use crate::{
     kit::{DEMO, Example, Stage, told},
@@ -102,6 +106,10 @@ async fn a_handshake_is_rejected_as_any_request_is() {
 const WEBSOCKET: &str = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
                          connection: Upgrade\r\nupgrade: websocket\r\n\
                          sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+/// `ACCEPT` stands for the answer to the key.
+const ACCEPTING: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                         upgrade: websocket\r\nsec-websocket-accept: ACCEPT\r\n\r\n";
 
 const SWITCHING: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -212,7 +220,77 @@ async fn an_unrequested_101_is_a_502_and_no_tunnel() {
     }
 }
 
-/// HTTP/2 has no Upgrade header, and this proxy doesn't offer extended CONNECT (RFC 8441).
+#[tokio::test]
+async fn rfc8441_5_a_websocket_over_http_2_works_until_its_token_ends() {
+    let demo = Example::start(DEMO).await;
+    let token = demo.token("scope=proxy").await;
+    let response = connect(demo.at, "websocket", "/orders/websocket", &token).await;
+    for name in ["connection", "upgrade", "sec-websocket-accept"] {
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
+    let mut socket = opened(response).await;
+    let said = socket.next().await.expect("a message").expect("no error");
+    assert_eq!(said.to_string(), format!("Bearer {token}"));
+    for message in [Message::text("hello"), Message::binary(vec![7; 300_000])] {
+        socket.send(message.clone()).await.expect("it is open");
+        let back = socket.next().await.expect("a message");
+        assert_eq!(back.expect("no error"), message);
+    }
+    socket.close(None).await.expect("it is open");
+    while let Some(Ok(_)) = socket.next().await {}
+
+    let once = demo.token("scope=proxy+OTT").await;
+    let first = connect(demo.at, "websocket", "/orders/websocket", &once).await;
+    assert_eq!(first.status(), 200);
+    let second = connect(demo.at, "websocket", "/orders/websocket", &once).await;
+    assert_eq!(second.status(), 401);
+}
+
+#[tokio::test]
+async fn rfc8441_5_a_tunnel_over_http_2_is_closed_when_its_token_ends() {
+    let stage = Stage::with(Act::Echo(ACCEPTING)).await;
+    let open = async |subject: &str| {
+        let token = stage.issuer.token().subject(subject);
+        let token = token.audience("orders").scope("proxy").sign();
+        tunnel(connect(stage.at, "websocket", "/orders/1", &token).await).await
+    };
+    let (mut anns, mut bobs) = (open("ann").await, open("bob").await);
+    echoes(&mut anns).await;
+    let ann = RevocationKey::subject(stage.issuer.url(), "ann");
+    let rule = Revocation::all_of(ann).expect("a rule");
+    stage.list.revoke(rule).await.expect("revoked");
+    assert_eq!(anns.read(&mut [0; 5]).await.unwrap_or_default(), 0);
+    echoes(&mut bobs).await;
+    drop((anns, bobs));
+    stage.end().await;
+}
+
+async fn echoes(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    tunnel.write_all(b"hello").await.expect("it is open");
+    let mut back = [0; 5];
+    tunnel.read_exact(&mut back).await.expect("it is open");
+    assert_eq!(&back, b"hello");
+}
+
+#[tokio::test]
+async fn rfc8441_4_another_protocol_and_a_wrong_answer_open_no_tunnel() {
+    let stage = Stage::with(Act::Echo(SWITCHING)).await;
+    let token = stage.token("proxy");
+    let other = connect(stage.at, "connect-udp", "/orders/1", &token).await;
+    assert_eq!(other.status(), 501);
+    // Its answer lacks what the key demands (RFC 6455 §4.1).
+    let wrong = connect(stage.at, "websocket", "/orders/1", &token).await;
+    assert_eq!(wrong.status(), 502);
+    let encoded = connect(stage.at, "websocket", "/%6frders/1", &token).await;
+    assert_eq!(encoded.status(), 400);
+    let seen = stage.end().await;
+    let seen = seen.one();
+    assert_eq!(seen.request_line(), "GET /orders/1 HTTP/1.1");
+    assert_eq!(seen.all("connection"), ["upgrade"]);
+    assert_eq!(seen.all("sec-websocket-key").len(), 1);
+}
+
+/// HTTP/2 has no Upgrade header.
 #[tokio::test]
 async fn rfc9113_8_6_http_2_has_no_upgrade() {
     let demo = Example::start(DEMO).await;

@@ -11,6 +11,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// A message as it arrived. Bytes outside of any message are recorded as a message of their own.
 #[derive(Clone, Debug)]
@@ -47,7 +48,8 @@ pub(crate) enum Act {
     AnswerAndClose(&'static str),
     /// Sends this after the head, and nothing more.
     AnswerTheHead(&'static str),
-    /// Sends this after the head, then echoes the bytes that arrive.
+    /// Sends this after the head, then echoes the bytes that arrive. `ACCEPT` stands for the answer to the
+    /// key of a WebSocket.
     Echo(&'static str),
 }
 
@@ -148,7 +150,12 @@ impl Connection {
                     return;
                 }
                 Act::Echo(answer) => {
-                    self.send(answer).await;
+                    let head = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+                    let key =
+                        |line: &str| line.strip_prefix("sec-websocket-key: ").map(str::to_owned);
+                    let key = head.lines().find_map(key).unwrap_or_default();
+                    let accept = derive_accept_key(key.as_bytes());
+                    self.send(&answer.replace("ACCEPT", &accept)).await;
                     let mut back = self.unread.split_off(end);
                     self.note(end, end, true);
                     loop {

@@ -1,26 +1,16 @@
 //! WebSockets on axum, over HTTP/1.1 and HTTP/2.
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::Empty;
-use hyper::{
-    Response, body::Incoming, client::conn::http2::handshake as http2_handshake, ext::Protocol,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     WebSocketStream, connect_async,
     tungstenite::{
-        Error, Message,
-        client::IntoClientRequest,
-        handshake::client::Request,
-        protocol::{Role, frame::coding::CloseCode},
+        Error, Message, client::IntoClientRequest, handshake::client::Request,
+        protocol::frame::coding::CloseCode,
     },
 };
 use tower_revoke::{Revocation, RevocationKey, TokenLifetimeLayer};
+use tower_revoke_tests::websocket::{connect, opened};
 
 use crate::kit::{App, ISSUER};
 
@@ -30,30 +20,6 @@ fn handshake(app: &App, path: &str, token: &str) -> Request {
     let value = format!("Bearer {token}").parse().expect("a value");
     request.headers_mut().insert("authorization", value);
     request
-}
-
-/// Opens a WebSocket over HTTP/2 (RFC 8441).
-async fn connect(app: &App, path: &str, token: &str) -> Response<Incoming> {
-    let socket = TcpStream::connect(app.at).await.expect("a server");
-    let (mut client, connection) = http2_handshake(TokioExecutor::new(), TokioIo::new(socket))
-        .await
-        .expect("HTTP/2");
-    tokio::spawn(connection);
-    let request = |method: &str, path: &str| {
-        let request = hyper::Request::builder().method(method);
-        request.uri(format!("http://{}{path}", app.at))
-    };
-    // The server's settings, which allow extended CONNECT, have come with its first answer.
-    let first = request("GET", "/events").body(Empty::<Bytes>::new());
-    let first = client.send_request(first.expect("a request")).await;
-    assert_eq!(first.expect("an answer").status(), 401);
-    let request = request("CONNECT", path)
-        .extension(Protocol::from_static("websocket"))
-        .header("sec-websocket-version", "13")
-        .header("authorization", format!("Bearer {token}"))
-        .body(Empty::new());
-    let sent = client.send_request(request.expect("a request")).await;
-    sent.expect("an answer")
 }
 
 /// Opens a WebSocket over HTTP/1.1.
@@ -101,12 +67,8 @@ async fn rfc6455_7_4_1_a_websocket_closes_with_1008_and_the_reason() {
 #[tokio::test]
 async fn rfc8441_5_a_websocket_over_http_2_closes_with_1008_and_the_reason() {
     let app = App::start(TokenLifetimeLayer::new()).await;
-    let response = connect(&app, "/chat", &app.token("1", "ann")).await;
-    assert_eq!(response.status(), 200);
-    let upgraded = hyper::upgrade::on(response).await.expect("a tunnel");
-    let upgraded = TokioIo::new(upgraded);
-    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
-    closes_with_the_reason(&app, socket).await;
+    let response = connect(app.at, "websocket", "/chat", &app.token("1", "ann")).await;
+    closes_with_the_reason(&app, opened(response).await).await;
 }
 
 #[tokio::test]
@@ -118,6 +80,6 @@ async fn a_websocket_whose_handler_forgets_the_token_is_a_500() {
         panic!("{rejected:?}");
     };
     assert_eq!(response.status(), 500);
-    let response = connect(&app, "/forgotten", &app.token("1", "ann")).await;
+    let response = connect(app.at, "websocket", "/forgotten", &app.token("1", "ann")).await;
     assert_eq!(response.status(), 500);
 }

@@ -11,10 +11,14 @@ use tower_revoke_core::PathAllowances;
 use tower_revoke_preserve::RejectAmbiguousLayer;
 
 async fn status(request: Request<()>) -> StatusCode {
+    status_behind(RejectAmbiguousLayer::new(), request).await
+}
+
+async fn status_behind(layer: RejectAmbiguousLayer, request: Request<()>) -> StatusCode {
     let inner = service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    let service = RejectAmbiguousLayer::new().layer(inner);
+    let service = layer.layer(inner);
     service.oneshot(request).await.expect("no error").status()
 }
 
@@ -82,6 +86,27 @@ async fn rfc9110_9_3_8_trace_and_connect_are_rejected() {
         let mut request = request(Version::HTTP_2, "http://a/", &[]);
         *request.method_mut() = method.clone();
         assert_eq!(status(request).await, expected, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn rfc8441_4_a_connect_with_a_path_passes_where_that_is_allowed() {
+    let connect = |version, uri| {
+        let mut request = request(version, uri, &[]);
+        *request.method_mut() = Method::CONNECT;
+        request
+    };
+    let layer = RejectAmbiguousLayer::new().allow_extended_connect();
+    for (request, expected) in [
+        (connect(Version::HTTP_2, "http://a/chat"), 200),
+        (connect(Version::HTTP_3, "http://a/chat"), 200),
+        (connect(Version::HTTP_2, "http://a/%63hat"), 400),
+        (connect(Version::HTTP_2, "a:443"), 501),
+        (connect(Version::HTTP_11, "a:443"), 501),
+        (connect(Version::HTTP_11, "http://a/chat"), 501),
+    ] {
+        let what = format!("{request:?}");
+        assert_eq!(status_behind(layer, request).await, expected, "{what}");
     }
 }
 
