@@ -24,7 +24,9 @@ use crate::locality::Locality;
 /// ));
 /// assert!(Endpoint::plain_http("http://id.internal/revoke").is_ok());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` and the errors show neither a query nor user information, which may be secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint(Uri);
 
 /// Why a URL can't be an endpoint.
@@ -50,7 +52,7 @@ impl Endpoint {
         if endpoint.0.scheme() == Some(&Scheme::HTTPS) || endpoint.is_loopback() {
             Ok(endpoint)
         } else {
-            Err(EndpointError::PlainHttp(url.to_owned()))
+            Err(EndpointError::PlainHttp(shown(url)))
         }
     }
 
@@ -59,7 +61,7 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError::NotAUrl`].
     pub fn plain_http(url: &str) -> Result<Self, EndpointError> {
-        let not_a_url = || EndpointError::NotAUrl(url.to_owned());
+        let not_a_url = || EndpointError::NotAUrl(shown(url));
         let uri: Uri = url.parse().map_err(|_| not_a_url())?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_user = uri
@@ -90,6 +92,21 @@ impl Endpoint {
     }
 }
 
+/// Returns a URL without what may be secret in it: user information and the query.
+fn shown(url: &str) -> String {
+    let (place, query) = match url.split_once(['?', '#']) {
+        Some((place, _)) => (place, "?…"),
+        None => (url, ""),
+    };
+    match place.rsplit_once('@') {
+        Some((before, rest)) => {
+            let scheme = before.split_once("//").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}//…@{rest}{query}")
+        }
+        None => format!("{place}{query}"),
+    }
+}
+
 /// Whether every client connects to the host that is checked here. By the URL standard a client
 /// decodes escapes, and parses a name whose last label is a number as an IPv4 address, in any
 /// notation.
@@ -106,6 +123,12 @@ fn is_unambiguous(host: &str) -> bool {
         None => last.bytes().all(|byte| byte.is_ascii_digit()),
     };
     host.bytes().all(is_name) && (!is_number || host.parse::<Ipv4Addr>().is_ok())
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.0.to_string()))
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -150,8 +173,30 @@ mod tests {
             "a b",
         ] {
             let error = Endpoint::new(url).unwrap_err();
-            assert_eq!(error, EndpointError::NotAUrl(url.to_owned()));
+            assert_eq!(error, EndpointError::NotAUrl(shown(url)));
         }
+    }
+
+    #[test]
+    fn g8_what_may_be_secret_in_a_url_is_not_shown() {
+        for url in [
+            "https://orders:s3cret@id.example.com/revoke",
+            "https://id.example.com@s3cret@id.example.com/",
+            "orders:s3cret@id.example.com",
+            "http://id.example.com/revoke?key=s3cret",
+            "http://id.example.com/revoke?key=a@s3cret",
+            "http://id.example.com/revoke#s3cret",
+            "redis://id.example.com?key=s3cret",
+        ] {
+            let error = Endpoint::new(url).expect_err(url);
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains("s3") && !shown.contains("cret"), "{shown}");
+                assert!(shown.contains("id.example.com"), "{shown}");
+            }
+        }
+        let endpoint = Endpoint::new("https://id.example.com/revoke?key=s3cret").unwrap();
+        assert_eq!(format!("{endpoint:?}"), "https://id.example.com/revoke?…");
+        assert!(endpoint.to_string().ends_with("?key=s3cret"));
     }
 
     #[test]
