@@ -13,11 +13,12 @@ use tokio::time::{Sleep, sleep, timeout};
 use tower_revoke_core::{
     BoxFuture, Rejection, StoreError, UseOutcome,
     internal::{POLLED_AFTER_COMPLETION, PreparedUse},
+    retention,
 };
 
 use super::UseLimitLayer;
 use crate::{
-    commit::{Commit, OnStoreError, Write},
+    commit::{Commit, FIRST_PAUSE, LONGEST_PAUSE, OnStoreError, Write},
     notice::Notice,
     outcome_rule::OutcomeRule,
     pending::Reservation,
@@ -38,6 +39,41 @@ impl ReservedUse {
             limit: sleep(self.config.settings.commit_timeout),
             pending: Some((self.prepared.take(), self)),
         }
+    }
+
+    /// Goes on taking the use after the caller has left. If an authorization server is to be told, it is
+    /// taken under its id until it is known whether it was the last.
+    fn take_alone(self, mut call: BoxFuture<'static, Result<UseOutcome, StoreError>>) {
+        let Self {
+            prepared,
+            reservation,
+            notice,
+            config,
+        } = self;
+        let limit = config.settings.commit_timeout;
+        reservation.run(async move {
+            let Some(notice) = notice else {
+                // Whether it was taken makes no difference any more.
+                return drop(timeout(limit, call).await);
+            };
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match timeout(limit, call).await {
+                    Ok(Ok(UseOutcome::Taken { left: 0 })) => return notice.send().await,
+                    Ok(Err(error)) if error.is_ambiguous() => {}
+                    Err(_) => {}
+                    Ok(_) => return,
+                }
+                let clock = prepared.list().clock();
+                let now = clock.now().min(clock.steady_now());
+                if retention::has_ended(prepared.use_().until, now) {
+                    return;
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                call = prepared.take();
+            }
+        });
     }
 
     /// Returns the use by its id, however long that takes. The [`Commit`] waits for the commit
@@ -125,15 +161,7 @@ pin_project! {
     impl PinnedDrop for TakeUse {
         fn drop(this: Pin<&mut Self>) {
             if let Some((call, reserved)) = this.project().pending.take() {
-                let ReservedUse { reservation, notice, config, .. } = reserved;
-                let limit = config.settings.commit_timeout;
-                reservation.run(async move {
-                    if let Ok(Ok(UseOutcome::Taken { left: 0 })) = timeout(limit, call).await
-                        && let Some(notice) = notice
-                    {
-                        notice.send().await;
-                    }
-                });
+                reserved.take_alone(call);
             }
         }
     }

@@ -347,6 +347,26 @@ async fn a_use_whose_caller_left_is_still_completed() {
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
 
+/// TRAPS 32: whether the use was taken is not known, so it is taken under the same id until it is.
+#[tokio::test(start_paused = true)]
+async fn a_use_that_may_be_taken_is_owed_although_its_caller_left() {
+    let caller = Caller::new();
+    let pending = PendingRevocations::default();
+    let server = Arc::new(Server::default());
+    caller.store.set(StoreOp::TakeUse, Behavior::LosesTheAnswer);
+    let mut service = UseLimitLayer::single()
+        .pending_revocations(&pending)
+        .also_at(server.clone() as Arc<dyn RemoteRevocation>)
+        .layer(service_fn(hello));
+    drop(service.call(caller.request()));
+    caller.store.called(StoreOp::TakeUse, 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    caller.store.set(StoreOp::TakeUse, Behavior::Works);
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
+    assert_eq!(server.told(), ["e30.e30.c2ln"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn deliver_completes_the_response_while_the_store_is_away() {
     let caller = Caller::new();
