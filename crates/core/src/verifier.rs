@@ -34,8 +34,8 @@ use crate::{Authenticated, BearerToken, ReadyError, Rejection};
 ///         let status = self.list.status(&token).await;
 ///         match status.map_err(|error| Rejection::list_unavailable(&token, error))? {
 ///             TokenStatus::Valid => Ok(Authenticated::new(token)),
-///             TokenStatus::Revoked => Err(Reason::Revoked.into()),
-///             TokenStatus::Spent => Err(Reason::Spent.into()),
+///             TokenStatus::Revoked => Err(Rejection::listed(&token, Reason::Revoked)),
+///             TokenStatus::Spent => Err(Rejection::listed(&token, Reason::Spent)),
 ///         }
 ///     }
 /// }

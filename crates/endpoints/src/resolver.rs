@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use tower_revoke_core::{
     Authenticated, BearerToken, BoxError, BoxFuture, Reason, Revocation, TokenId, TokenKind,
-    TokenVerifier, UnixTime,
+    TokenVerifier, UnixTime, internal::listed_token,
 };
 
 use crate::response::CallError;
@@ -169,10 +169,18 @@ impl<V: TokenVerifier> TokenResolver for Verified<V> {
         token: &'a BearerToken,
     ) -> BoxFuture<'a, Result<Option<ResolvedToken>, ResolveError>> {
         Box::pin(async move {
-            let Some(caller) = self.0.accepted(token).await? else {
-                return Ok(None);
+            let token = match self.0.verify(token).await {
+                Ok(caller) => caller.token().clone(),
+                Err(error) => match (listed_token(&error), error.reason()) {
+                    // By a rule that may be lifted, or for a use that may be returned.
+                    (Some(token), _) => token.clone(),
+                    // It will be valid, and can't be revoked yet.
+                    (None, Reason::Unavailable | Reason::NotYetValid) => {
+                        return Err(ResolveError::new(error));
+                    }
+                    (None, _) => return Ok(None),
+                },
             };
-            let token = caller.token();
             let claims = token.claims();
             let issuer = claims.issuer().unwrap_or_default();
             let mut resolved = ResolvedToken::new(issuer, token.id(), claims.expires_at());

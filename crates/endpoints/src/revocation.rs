@@ -24,13 +24,13 @@ use crate::{
 /// # Responses
 /// | response | when |
 /// |---|---|
-/// | 200 | the token is revoked, durably, or was not valid: unknown, malformed, expired, revoked |
+/// | 200 | the token is revoked, durably, or was not valid: unknown, malformed, expired |
 /// | 400 `invalid_request` | no form, no `token`, a repeated parameter, credentials in header and form |
 /// | 401 `invalid_client` | no credentials, wrong ones, or by a method that is not allowed |
 /// | 400 `invalid_grant` | the token was issued to another client |
 /// | 405, 413 | another method than POST, a body of more than 16 KiB |
 /// | 429 | too many failed authentications at one time |
-/// | 503 with `Retry-After` | the list, the clients or the keys are unavailable: the token may still be valid |
+/// | 503 with `Retry-After` | the list, the clients or the keys are unavailable, or the token is not valid yet: it may still be valid |
 ///
 /// All have `Cache-Control: no-store`, and none an `Access-Control` header. The `token_type_hint` is
 /// ignored, as RFC 7009 §2.1 allows: tokens of all types are searched.
@@ -97,7 +97,9 @@ impl RevocationEndpoint {
     /// that the verifier reads it from, see [`ClaimNames`](tower_revoke_core::ClaimNames).
     ///
     /// The verifier should accept every audience. A token that it rejects counts as invalid, so the
-    /// answer is 200.
+    /// answer is 200, unless it may be valid later: one that is not valid yet is answered with 503, and
+    /// one that a rule revokes or that is spent is revoked itself, since the rule may be lifted and the
+    /// use returned.
     #[must_use]
     pub fn verifier(self, verifier: impl TokenVerifier) -> Self {
         self.resolver(Verified(verifier))

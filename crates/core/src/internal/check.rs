@@ -52,5 +52,5 @@ pub fn caller(token: Arc<VerifiedToken>, status: TokenStatus) -> Result<Authenti
         TokenStatus::Revoked => Reason::Revoked,
         TokenStatus::Spent => Reason::Spent,
     };
-    Err(Rejection::new(reason).token(token.id()))
+    Err(Rejection::listed(&token, reason))
 }

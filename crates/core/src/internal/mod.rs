@@ -46,7 +46,7 @@ pub use crate::{
     bearer_context::{ForwardingForbidden, HeadGuard, head_guard, observed_context},
     claims::claims_without_names,
     path::decode_unreserved,
-    rejection::{log_admitted, log_observed, quoted_string, respond},
+    rejection::{listed_token, log_admitted, log_observed, quoted_string, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, concerned_since, further_keys, note, verified_token_of},

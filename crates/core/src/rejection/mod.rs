@@ -47,7 +47,14 @@ struct Details {
     scope: Option<Arc<str>>,
     token: Option<TokenId>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
-    unchecked: Option<Arc<VerifiedToken>>,
+    /// The token, if nothing but the revocation list speaks against it.
+    verified: Option<Arc<VerifiedToken>>,
+}
+
+/// Returns the token of a rejection if the revocation list holds it, and nothing else speaks against it.
+pub fn listed_token(rejection: &Rejection) -> Option<&Arc<VerifiedToken>> {
+    let verified = rejection.0.verified.as_ref();
+    verified.filter(|_| matches!(rejection.0.reason, Reason::Revoked | Reason::Spent))
 }
 
 impl Rejection {
@@ -59,7 +66,7 @@ impl Rejection {
             scope: None,
             token: None,
             source: None,
-            unchecked: None,
+            verified: None,
         }))
     }
 
@@ -84,7 +91,7 @@ impl Rejection {
     /// can't answer. A bearer layer may be configured to admit it.
     pub fn list_unavailable(token: &Arc<VerifiedToken>, error: StoreError) -> Self {
         let mut rejection = Self::from(error).token(token.id());
-        rejection.0.unchecked = Some(token.clone());
+        rejection.0.verified = Some(token.clone());
         rejection
     }
 
@@ -123,8 +130,17 @@ impl Rejection {
     /// Returns the token, if all that is not known of it is whether it was revoked. See
     /// [`list_unavailable`](Self::list_unavailable).
     pub fn unchecked_token(&self) -> Option<&Arc<VerifiedToken>> {
-        let unchecked = self.0.unchecked.as_ref();
-        unchecked.filter(|_| self.0.reason == Reason::Unavailable)
+        let verified = self.0.verified.as_ref();
+        verified.filter(|_| self.0.reason == Reason::Unavailable)
+    }
+
+    /// Makes the rejection of a token that the revocation list holds, for
+    /// [`Reason::Revoked`] or [`Reason::Spent`], and against which nothing else speaks. A revocation
+    /// endpoint can then revoke it for good: a rule may be lifted, and a use returned.
+    pub fn listed(token: &Arc<VerifiedToken>, reason: Reason) -> Self {
+        let mut rejection = Self::new(reason).token(token.id());
+        rejection.0.verified = Some(token.clone());
+        rejection
     }
 
     /// Returns the scope that is needed.

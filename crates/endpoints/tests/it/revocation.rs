@@ -1,15 +1,18 @@
 //! RFC 7009: which tokens are revoked, by whom, and the responses.
 
+use std::{num::NonZeroU32, sync::Arc};
+
 use http::{Method, header};
 use http_body::Frame;
 use tower::ServiceExt;
 use tower_revoke_core::{
-    BearerToken, BoxFuture, RecordFilter, Revocation, RevocationKey, TokenId, TokenKind,
-    retention::MARGIN,
+    BearerToken, BoxFuture, Lift, Reason, RecordFilter, Revocation, RevocationKey, Revocations,
+    TokenId, TokenKind, TokenVerifier, Use, UseId, retention::MARGIN,
 };
 use tower_revoke_endpoints::{ResolveError, ResolvedToken, RevocationEndpoint, TokenResolver};
+use tower_revoke_jwt::JwtVerifier;
 use tower_revoke_list::{MemoryStore, RevocationList};
-use tower_revoke_testing::RecordedLog;
+use tower_revoke_testing::{RecordedLog, TestIssuer};
 
 use crate::support::{
     BANK, EXP, ISSUER, SHOP, Tokens, any_method, basic, call, endpoint, is_revoked, post,
@@ -46,6 +49,63 @@ async fn rfc7009_2_2_an_invalid_token_is_answered_with_200() {
         assert_eq!(answer.status, 200, "{form}");
     }
     assert_eq!(list.count(RecordFilter::all()).await.expect("a count"), 1);
+}
+
+/// A token that is revoked by a rule is valid again once the rule is lifted, and one that is spent once
+/// its use is returned: 200 says that it never is.
+#[tokio::test]
+async fn rfc7009_2_2_a_token_that_is_revoked_for_now_is_revoked_for_good() {
+    let list = RevocationList::in_memory();
+    let id = TestIssuer::new(ISSUER);
+    let tokens = JwtVerifier::issuer(ISSUER)
+        .any_audience()
+        .jwks(id.jwks().to_string())
+        .revocations(list.clone())
+        .build()
+        .expect("a verifier");
+    let endpoint = RevocationEndpoint::new(list.clone(), any_method()).verifier(tokens.clone());
+    let token = || id.token().subject("ann").claim("client_id", "shop").sign();
+    let (ruled, spent) = (token(), token());
+    let verified = async |token: &str| {
+        let token = BearerToken::new(token).expect("a token");
+        tokens.verify(&token).await
+    };
+    let caller = verified(&spent).await.expect("a valid token");
+    let uses: Arc<dyn Revocations> = list.clone().into();
+    let id_of_use = UseId::from_bytes([1; 16]);
+    let use_ = Use::new(
+        caller.token_id(),
+        id_of_use,
+        NonZeroU32::MIN,
+        caller.expires_at(),
+    );
+    uses.clone().take_use(use_).await.expect("a use");
+    let subject = RevocationKey::subject(ISSUER, "ann");
+    let rule = Revocation::rule(subject.clone(), EXP).expect("a rule");
+    let (shop, bank) = (basic("shop", SHOP), basic("bank", BANK));
+    for (token, reason) in [(&spent, Reason::Spent), (&ruled, Reason::Revoked)] {
+        if reason == Reason::Revoked {
+            list.revoke(rule.clone()).await.expect("a revocation");
+        }
+        let rejected = verified(token).await.expect_err("a token of no use");
+        assert_eq!(rejected.reason(), reason);
+        let form = format!("token={token}");
+        let rejected = call(&endpoint, post(Some(&bank), &form)).await;
+        assert_eq!(rejected.error(), (400, "invalid_grant"));
+        assert_eq!(call(&endpoint, post(Some(&shop), &form)).await.status, 200);
+    }
+    assert!(list.lift(Lift::new(subject)).await.expect("a lift"));
+    assert!(uses.return_use(use_).await.expect("a return"));
+    for token in [&ruled, &spent] {
+        let rejected = verified(token).await.expect_err("a revoked token");
+        assert_eq!(rejected.reason(), Reason::Revoked);
+    }
+    let later = id
+        .token()
+        .claim("client_id", "shop")
+        .claim("nbf", 3_900_000_000_u64);
+    let form = format!("token={}", later.sign());
+    assert_eq!(call(&endpoint, post(Some(&shop), &form)).await.status, 503);
 }
 
 /// RFC 7009 §2.1: only the client that the token was issued to.
