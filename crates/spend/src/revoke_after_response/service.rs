@@ -44,7 +44,11 @@ impl<S> RevokeAfterResponse<S> {
         let key = Key {
             token: token.id(),
             list,
-            servers: settings.servers.clone(),
+            // No server is told of a call with a ticket, so one with its token must not join it.
+            servers: match token.is_single_use() {
+                true => Arc::new([]),
+                false => settings.servers.clone(),
+            },
         };
         if let Some(joined) = PendingCall::join(&self.config, &key, exp) {
             return Ok(Some(joined));

@@ -105,6 +105,25 @@ async fn a_ticket_is_not_sent_to_the_authorization_server() {
     }
 }
 
+/// A call with the token itself is not part of a revocation of which the server is not told.
+#[tokio::test(start_paused = true)]
+async fn the_authorization_server_is_told_of_a_token_whose_ticket_is_in_use() {
+    let caller = Caller::new();
+    let mut by_ticket = caller.beside(serde_json::json!({}));
+    let token = Arc::into_inner(by_ticket.token).expect("the only handle");
+    let until = UnixTime::from_secs(4_000_000_000);
+    by_ticket.token = Arc::new(token.with_single_use(TokenId::from_bytes([7; 16]), until));
+    let server = Arc::new(Server::default());
+    let mut service = RevokeAfterResponseLayer::new()
+        .also_at(server.clone() as Arc<dyn RemoteRevocation>)
+        .layer(service_fn(hello));
+    let held = service.call(by_ticket.request()).await.unwrap();
+    let response = service.call(caller.request()).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(server.told(), ["e30.e30.c2ln"]);
+    drop(held);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
     let caller = Caller::new();
