@@ -15,7 +15,7 @@ use crate::{
     error::{Failure, Kind},
     op::Answer,
     rules::{Done, Keys, Known, USED_UP, Uses},
-    text::{Dialect, IN_A_LIST, Packets},
+    text::{Dialect, IN_A_LIST, Packets, Row},
     value::{end, expiries, secs, written},
 };
 
@@ -407,18 +407,13 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
     packets.rows(&drop(&tables.revoked, "digest IN ("), gone, ")")?;
     let returned = known.held.deleted().map(|(token, id)| pair(token, id));
     packets.rows(&drop(&tables.held, dialect.pairs), returned, ")")?;
-    let [before, after] = dialect.untils;
     // Tokens that are used up one after the other share a row, which has the number of the last.
     let is_run = |event: &Event, next: &Event| event.what == USED_UP && next.what == USED_UP;
     let events = done.events.chunk_by(is_run).filter_map(|run| {
-        let last = run.last()?;
         let digests: Vec<_> = run.iter().map(|event| event.digest).collect();
-        let untils = expiries(run.iter().map(|event| event.until));
-        let row = dialect.row().int(last.seq).int(last.mark).raw(dialect.now);
-        let row = row.int(last.what).bytes(Some(digests.as_flattened()));
-        let row = row.int(last.issued);
-        let row = row.raw(format_args!("{before}{untils}{after}"));
-        Some(row.int(last.at).end())
+        let untils = run.iter().map(|event| event.until);
+        let last = run.last()?;
+        Some(last.end_of_row(dialect.row().int(last.seq), &digests, untils))
     });
     // Not `put`: a number that exists already must be an error.
     packets.rows(
@@ -442,6 +437,27 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
         packets.add(flush);
     }
     Ok(packets)
+}
+
+impl Event {
+    /// Adds what follows the number in a row of the table `events`.
+    pub(crate) fn end_of_row(
+        &self,
+        row: Row,
+        digests: &[Digest],
+        untils: impl Iterator<Item = Option<i64>>,
+    ) -> String {
+        let Dialect {
+            now,
+            untils: [before, after],
+            ..
+        } = row.dialect;
+        let untils = expiries(untils);
+        let row = row.int(self.mark).raw(now).int(self.what);
+        let row = row.bytes(Some(digests.as_flattened())).int(self.issued);
+        let row = row.raw(format_args!("{before}{untils}{after}"));
+        row.int(self.at).end()
+    }
 }
 
 /// MariaDB converts longer lists to subqueries (`in_predicate_conversion_threshold`), which may not

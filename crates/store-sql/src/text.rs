@@ -52,9 +52,14 @@ impl Dialect {
 
     /// Begins a row.
     pub(crate) fn row(&'static self) -> Row {
+        self.rest_of_row("(")
+    }
+
+    /// Continues a row, after this SQL.
+    pub(crate) fn rest_of_row(&'static self, sql: &str) -> Row {
         Row {
             dialect: self,
-            sql: String::from("("),
+            sql: sql.to_owned(),
         }
     }
 
@@ -95,7 +100,7 @@ fn hex(sql: &mut String, [before, after]: [&str; 2], bytes: &[u8]) {
 
 /// The literals of a row, as `(…,…)`.
 pub(crate) struct Row {
-    dialect: &'static Dialect,
+    pub(crate) dialect: &'static Dialect,
     sql: String,
 }
 

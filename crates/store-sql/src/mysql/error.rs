@@ -52,6 +52,11 @@ pub(super) fn is_of_a_replica(error: &sqlx::Error) -> bool {
     number(error).is_some_and(is_read_only)
 }
 
+/// Returns whether a value was NULL where it must not be, or there already where it must be unique.
+pub(super) fn is_invalid_value(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1048 | 1062))
+}
+
 pub(super) fn is_no_table(error: &sqlx::Error) -> bool {
     number(error) == Some(1146)
 }

@@ -7,11 +7,19 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlRow},
 };
 
-use super::error::{is_of_a_replica, kind, of_opening};
+use tower_revoke_core::Use;
+
+use super::{
+    error::{is_invalid_value, is_of_a_replica, kind, of_opening},
+    sql::DIALECT,
+};
 use crate::{
+    backend::{Digest, Event},
     batch::{self, Link as _},
     columns::Columns,
     error::{Kind, SqlStoreError},
+    rules::USED_UP,
+    value::end,
 };
 
 /// Returns the connect options of the store's own sessions. They switch off what the driver would
@@ -112,6 +120,51 @@ impl batch::Link for Link {
 
     fn packet(&self) -> usize {
         self.packet
+    }
+
+    async fn take_new(
+        &mut self,
+        statement: &str,
+        mark: i64,
+        uses: &[&Use],
+    ) -> Result<(Vec<Digest>, Option<i64>), sqlx::Error> {
+        let untils = || uses.iter().map(|use_| end(use_.until));
+        let taken: Vec<Digest> = uses.iter().map(|use_| *use_.token.as_bytes()).collect();
+        let rows = uses.iter().zip(untils()).map(|(use_, until)| {
+            let row = DIALECT.row().bytes(Some(use_.token.as_bytes()));
+            let row = row.int(1).int(1).int(until);
+            row.bytes(Some(use_.id.as_bytes())).end()
+        });
+        let rows = rows.collect::<Vec<_>>().join(",");
+        let earliest = untils().flatten().min();
+        let earliest = earliest.map_or("NULL".to_owned(), |earliest| earliest.to_string());
+        let event = Event {
+            seq: 0,
+            mark,
+            what: USED_UP,
+            digest: Digest::default(),
+            issued: None,
+            until: None,
+            at: 0,
+        };
+        let event = event.end_of_row(DIALECT.rest_of_row(""), &taken, untils());
+        let packet = statement
+            .replace("{mark}", &mark.to_string())
+            .replace("{earliest}", &earliest)
+            .replace("{count}", &uses.len().to_string())
+            .replace("{uses}", &rows)
+            .replace("{event}", &event);
+        if packet.len() > self.packet {
+            return Ok((Vec::new(), None));
+        }
+        match self.ask(&packet).await {
+            Ok(rows) => {
+                let seq = rows.first().and_then(|row| row.number(0).ok());
+                Ok((taken, seq))
+            }
+            Err(error) if is_invalid_value(&error) => Ok((Vec::new(), None)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn ask(&mut self, packet: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
