@@ -214,8 +214,9 @@ impl IntrospectionVerifierBuilder {
         self
     }
 
-    /// Sets how long an answer of the server is used, counted from before the request. Defaults to 5 s. With 0
-    /// the server is asked on every request, and only requests at one time share an answer.
+    /// Sets how long an answer of the server is used, counted from before the request. Defaults to 5 s. A
+    /// request that is under way is shared for as long. With 0 the server is asked on every request, and
+    /// only requests at one time share an answer.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{
@@ -23,23 +24,35 @@ pub(super) struct Flights {
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: HashMap<CacheKey, (u64, WeakShared<Flight>)>,
+    under_way: HashMap<CacheKey, UnderWay>,
     started: u64,
 }
 
+#[derive(Debug)]
+struct UnderWay {
+    number: u64,
+    began: Duration,
+    flight: WeakShared<Flight>,
+}
+
 impl Flights {
-    /// Returns the request that is under way for this token, or starts one.
+    /// Returns the request that is under way for this token and is younger than `max_age`, if that is
+    /// not zero, or starts one.
     ///
     /// # Errors
     /// That of `start`.
     pub(super) fn join(
         self: &Arc<Self>,
         key: CacheKey,
+        now: Duration,
+        max_age: Duration,
         start: impl FnOnce() -> Result<Flight, Rejection>,
     ) -> Result<Shared<Flight>, Rejection> {
         let mut state = self.lock();
-        let found = state.under_way.get(&key);
-        if let Some(flight) = found.and_then(|(_, flight)| flight.upgrade()) {
+        // One that is too old is not upgraded: dropped here, it would take the lock.
+        let is_young = |it: &&UnderWay| max_age.is_zero() || now.saturating_sub(it.began) < max_age;
+        let found = state.under_way.get(&key).filter(is_young);
+        if let Some(flight) = found.and_then(|it| it.flight.upgrade()) {
             return Ok(flight);
         }
         let flight = start()?;
@@ -55,8 +68,12 @@ impl Flights {
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
-            let number = state.started;
-            state.under_way.insert(key, (number, weak));
+            let under_way = UnderWay {
+                number: state.started,
+                began: now,
+                flight: weak,
+            };
+            state.under_way.insert(key, under_way);
         }
         Ok(flight)
     }
@@ -84,7 +101,7 @@ impl Drop for Landing {
         let mut state = self.flights.lock();
         let found = state.under_way.get(&self.key);
         // A dropped one may have been replaced already.
-        if found.is_some_and(|(number, _)| *number == self.number) {
+        if found.is_some_and(|it| it.number == self.number) {
             state.under_way.remove(&self.key);
         }
     }
@@ -92,12 +109,15 @@ impl Drop for Landing {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, time::Duration};
+    use std::future::pending;
 
     use serde_json::json;
     use tower_revoke_core::{Claims, Reason, TokenId, internal::TokenCache};
 
     use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+    const MAX_AGE: Duration = Duration::from_secs(5);
 
     fn token() -> Arc<VerifiedToken> {
         let claims = Claims::from_value(json!({})).unwrap();
@@ -115,9 +135,11 @@ mod tests {
         let key = key();
         let (tell, told) = tokio::sync::oneshot::channel();
         let start = || Ok(async move { told.await.unwrap() }.boxed());
-        let mut first = flights.join(key, start).unwrap();
+        let mut first = flights.join(key, NOW, MAX_AGE, start).unwrap();
         assert!(futures_util::poll!(&mut first).is_pending());
-        let second = flights.join(key, || panic!("one is under way")).unwrap();
+        let second = flights
+            .join(key, NOW, MAX_AGE, || panic!("one is under way"))
+            .unwrap();
         drop(first);
         tell.send(Ok(token())).unwrap();
         assert!(second.await.is_ok());
@@ -128,13 +150,15 @@ mod tests {
     async fn a_request_without_callers_is_dropped_and_another_one_can_start() {
         let flights = Arc::new(Flights::default());
         let key = key();
-        let first = flights.join(key, || Ok(pending().boxed())).unwrap();
+        let first = flights
+            .join(key, NOW, MAX_AGE, || Ok(pending().boxed()))
+            .unwrap();
         drop(first);
         assert_eq!(flights.len(), 0);
         let rejected = || Ok(std::future::ready(Err(Reason::Inactive.into())).boxed());
-        let second = flights.join(key, rejected).unwrap();
+        let second = flights.join(key, NOW, MAX_AGE, rejected).unwrap();
         assert_eq!(second.await.unwrap_err().reason(), Reason::Inactive);
-        let refused = flights.join(key, || Err(Reason::Unavailable.into()));
+        let refused = flights.join(key, NOW, MAX_AGE, || Err(Reason::Unavailable.into()));
         assert_eq!(refused.err().unwrap().reason(), Reason::Unavailable);
         assert_eq!(flights.len(), 0);
     }

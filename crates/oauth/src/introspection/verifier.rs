@@ -147,7 +147,8 @@ impl Inner {
         if let Some(rejection) = kept.and_then(|kept| self.fresh(kept)) {
             return Err(rejection);
         }
-        let flight = self.flights.join(key, || {
+        let now = self.server.clock.uptime();
+        let flight = self.flights.join(key, now, self.max_staleness, || {
             let slot = self.server.admit(is_known)?;
             let (inner, token) = (self.clone(), token.clone());
             let asked = async move {

@@ -124,3 +124,27 @@ async fn callers_with_one_token_share_a_request_whoever_leaves() {
     assert!(others.await.iter().all(Result::is_ok));
     assert_eq!(server.asked(), 1);
 }
+
+/// What the server read may be as old as the request.
+#[tokio::test]
+async fn nobody_joins_a_request_that_is_older_than_an_answer_may_be() {
+    let server = Server::says(active());
+    let (tokens, hand) = server.verifier();
+    server.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let mut first = Box::pin(verdict(&tokens, "t"));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    hand.advance(Duration::from_millis(4_999));
+    let mut second = Box::pin(verdict(&tokens, "t"));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert_eq!(server.asked(), 1);
+    hand.advance(Duration::from_millis(1));
+    let mut third = Box::pin(verdict(&tokens, "t"));
+    assert!(futures_util::poll!(&mut third).is_pending());
+    assert_eq!(server.asked(), 2);
+    server.gate.add_permits(2);
+    assert!(first.await.is_ok() && second.await.is_ok());
+    server.now_responds(|_| answer(200, &[], r#"{"active":false}"#));
+    assert_eq!(third.await, Err(Reason::Inactive));
+    assert_eq!(verdict(&tokens, "t").await, Err(Reason::Inactive));
+    assert_eq!(server.asked(), 2);
+}
