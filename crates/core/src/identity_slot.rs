@@ -82,6 +82,14 @@ impl IdentitySlot {
         }
     }
 
+    /// Returns the same slot without its observer.
+    pub(crate) fn unobserved(&self) -> Self {
+        Self {
+            cell: self.cell.clone(),
+            observer: None,
+        }
+    }
+
     #[inline]
     fn set(&self, identity: Identity) {
         if let Some(cell) = &self.cell.0 {
@@ -116,7 +124,9 @@ impl fmt::Debug for IdentitySlot {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        let Some(mut cell) = self.0.take() else {
+        // Looked at first, since `get_mut` locks the count.
+        let last = self.0.take().filter(|cell| Arc::strong_count(cell) == 1);
+        let Some(mut cell) = last else {
             return;
         };
         let Some(inner) = Arc::get_mut(&mut cell) else {

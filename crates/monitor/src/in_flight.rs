@@ -130,17 +130,21 @@ impl InFlight {
     }
 
     /// Attributes the call to its client, once the bearer layer has said who calls.
+    #[inline]
     pub(crate) fn find_client(&mut self) {
-        if self.slot.as_ref().is_some_and(IdentitySlot::is_filled)
-            // Taken before the program's own rule runs, so that it runs once, even if it panics.
-            && let Some(slot) = self.slot.take()
-        {
-            if let Some(caller) = slot.get() {
-                self.attribute(caller);
-            } else if let Some(id) = slot.client() {
-                let client = self.call.shared.client_without_token(id, self.started);
-                client.into_iter().for_each(|it| self.attribute_to(it));
-            }
+        if self.slot.as_ref().is_some_and(IdentitySlot::is_filled) {
+            self.ask_slot();
+        }
+    }
+
+    fn ask_slot(&mut self) {
+        // Taken before the program's own rule runs, so that it runs once, even if it panics.
+        let slot = self.slot.take();
+        if let Some(caller) = slot.as_ref().and_then(IdentitySlot::get) {
+            self.attribute(caller);
+        } else if let Some(id) = slot.as_ref().and_then(IdentitySlot::client) {
+            let client = self.call.shared.client_without_token(id, self.started);
+            client.into_iter().for_each(|it| self.attribute_to(it));
         }
     }
 

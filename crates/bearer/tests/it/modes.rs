@@ -1,8 +1,19 @@
 //! Tests the modes: require, optional, observe.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use http::Request;
 use tower::{Layer, ServiceExt};
-use tower_revoke_core::{BearerContext, IdentitySlot, Reason, RejectionFormat};
+use tower_revoke_core::{
+    BearerContext, Claims, IdentitySlot, Reason, RejectionFormat, TokenEnd, TokenId, VerifiedToken,
+    internal::{ObservedStream, StreamObserver, observe_streams, stream_observer},
+};
 use tower_revoke_testing::Gate;
 
 use super::support::*;
@@ -142,4 +153,58 @@ async fn the_inner_of_two_bearer_layers_wins() {
             .get::<tower_revoke_core::Authenticated>()
             .is_none()
     );
+}
+
+/// How many streams have begun.
+#[derive(Clone, Default)]
+struct Begun(Arc<AtomicUsize>);
+
+impl StreamObserver for Begun {
+    fn begin(&self, _: &Arc<VerifiedToken>) -> Box<dyn ObservedStream> {
+        self.0.fetch_add(1, Relaxed);
+        Box::new(self.clone())
+    }
+}
+
+impl ObservedStream for Begun {
+    fn cut(&self, _: TokenEnd, _: Duration) {}
+}
+
+#[tokio::test]
+async fn the_observers_of_streams_are_handed_on_through_bearer_layers() {
+    let strict = || layer().scope("orders:write").observe();
+    let claims = Claims::from_value(serde_json::json!({})).unwrap();
+    let token = VerifiedToken::new(TokenId::of_jwt("issuer", "1"), claims, Duration::ZERO);
+    let token = Arc::new(token);
+    for (first, second) in [
+        (layer(), layer()),
+        (layer(), strict()),
+        (strict(), layer()),
+        (strict(), strict()),
+    ] {
+        for has_outer in [true, false] {
+            for has_inner in [true, false] {
+                let [outer, inmost] = [Begun::default(), Begun::default()];
+                let observer = inmost.clone();
+                let service = second.clone().layer(inner());
+                let service = service.map_request(move |mut request: Request<()>| {
+                    if has_inner {
+                        observe_streams(request.extensions_mut(), Arc::new(observer.clone()));
+                    }
+                    request
+                });
+                let mut request = bearer("ann");
+                if has_outer {
+                    observe_streams(request.extensions_mut(), Arc::new(outer.clone()));
+                }
+                let answer = first.clone().layer(service).oneshot(request);
+                let answer = answer.await.unwrap();
+                let seen = answer.extensions().get::<Seen>().unwrap();
+                let observer = stream_observer(&seen.0.extensions);
+                drop(observer.map(|observer| observer.begin(&token)));
+                let begun = [outer, inmost].map(|observer| observer.0.load(Relaxed));
+                assert_eq!(begun, [has_outer, has_inner].map(usize::from));
+            }
+        }
+    }
 }

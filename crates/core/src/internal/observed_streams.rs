@@ -27,6 +27,10 @@ pub trait ObservedStream: Send + Sync {
 /// The observers of two layers, one around the other.
 struct Both([Arc<dyn StreamObserver>; 2]);
 
+fn both(outer: Arc<dyn StreamObserver>, inner: Arc<dyn StreamObserver>) -> Arc<dyn StreamObserver> {
+    Arc::new(Both([outer, inner]))
+}
+
 impl StreamObserver for Both {
     fn begin(&self, token: &Arc<VerifiedToken>) -> Box<dyn ObservedStream> {
         Box::new(self.0.each_ref().map(|observer| observer.begin(token)))
@@ -44,16 +48,21 @@ pub fn observe_streams(
     extensions: &mut Extensions,
     observer: Arc<dyn StreamObserver>,
 ) -> IdentitySlot {
-    let observer = match stream_observer(extensions) {
-        Some(outer) => Arc::new(Both([outer.clone(), observer])),
+    let slot = extensions.get_mut::<IdentitySlot>();
+    if let Some(slot) = slot.filter(|slot| slot.observer.is_some()) {
+        slot.observer = slot.observer.take().map(|outer| both(outer, observer));
+        return slot.unobserved();
+    }
+    let observer = match BearerContext::of(extensions).and_then(BearerContext::observer) {
+        Some(outer) => both(outer.clone(), observer),
         None => observer,
     };
-    let slot = extensions.get::<IdentitySlot>().cloned();
-    let mut slot = slot.unwrap_or_default();
-    let caller = slot.clone();
+    let slot = extensions.get::<IdentitySlot>();
+    let mut slot = slot.map_or_else(IdentitySlot::default, IdentitySlot::unobserved);
+    let unobserved = slot.unobserved();
     slot.observer = Some(observer);
     extensions.insert(slot);
-    caller
+    unobserved
 }
 
 /// Returns the observer of a request's streams: outside of a bearer layer it is in the slot for the caller,
@@ -70,7 +79,7 @@ pub fn take_stream_observer(extensions: &mut Extensions) -> Option<Arc<dyn Strea
     let in_slot = extensions
         .remove::<IdentitySlot>()
         .and_then(|slot| slot.observer);
-    in_slot.or_else(|| stream_observer(extensions).cloned())
+    in_slot.or_else(|| BearerContext::of(extensions)?.observer().cloned())
 }
 
 #[cfg(test)]
