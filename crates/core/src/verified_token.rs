@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Claims, ClaimsError, IssuedToken, KeyDigest, Reason, Rejection, Revocations, TokenId, UnixTime,
-    internal::{CachedStatus, IssuerDigests},
+    internal::{CachedStatus, IssuerDigests, KeyStamp},
     retention,
 };
 
@@ -26,7 +26,7 @@ pub struct VerifiedToken {
     further: usize,
     single_use: Option<SingleUse>,
     revocations: Option<Arc<dyn Revocations>>,
-    status: CachedStatus,
+    check: Check,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -40,8 +40,12 @@ pub(crate) struct SingleUse {
     pub(crate) until: UnixTime,
 }
 
-/// The largest number of keys of a token without rule claims.
-const KEYS: usize = 6;
+/// What the list reads for each check, side by side.
+struct Check {
+    stamp: KeyStamp,
+    retained_until: Option<UnixTime>,
+    status: CachedStatus,
+}
 
 impl VerifiedToken {
     /// Makes a verified token.
@@ -59,7 +63,7 @@ impl VerifiedToken {
         leeway: Duration,
         issuer: Option<&IssuerDigests>,
     ) -> Self {
-        let mut keys = Vec::with_capacity(KEYS);
+        let mut keys = Vec::with_capacity(KeyStamp::KEYS);
         keys.push(KeyDigest::of_token(id));
         if let Some(issuer) = issuer {
             keys.push(issuer.key());
@@ -68,15 +72,21 @@ impl VerifiedToken {
             keys.extend(claims.session().map(|value| issuer.session(value)));
             keys.extend(claims.grant().map(|value| issuer.grant(value)));
         }
+        let leeway = leeway.min(retention::MARGIN);
+        let since = rules_since(&claims, leeway);
         Self {
             id,
+            leeway,
+            check: Check {
+                stamp: KeyStamp::of(&keys, 0, since),
+                retained_until: retention::of_token(claims.expires_at()),
+                status: CachedStatus::default(),
+            },
             claims,
-            leeway: leeway.min(retention::MARGIN),
             keys,
             further: 0,
             single_use: None,
             revocations: None,
-            status: CachedStatus::default(),
             note: OnceLock::new(),
             typed: OnceLock::new(),
         }
@@ -98,6 +108,7 @@ impl VerifiedToken {
             // A rule over the client, say, applies without this.
             if !self.keys.contains(&key) {
                 self.keys.insert(self.keys.len() - self.further, key);
+                self.stamp();
             }
         }
         Ok(self)
@@ -123,8 +134,14 @@ impl VerifiedToken {
         if !self.keys.contains(&key) {
             self.keys.push(key);
             self.further += 1;
+            self.stamp();
         }
         self
+    }
+
+    fn stamp(&mut self) {
+        let since = rules_since(&self.claims, self.leeway);
+        self.check.stamp = KeyStamp::of(&self.keys, self.further, since);
     }
 
     /// Makes what was presented good for one request, for credentials that stand for this token, such
@@ -201,7 +218,7 @@ impl VerifiedToken {
     /// Returns until when stores keep the token's entries, see [`retention::of_token`]. `None`
     /// means for ever.
     pub fn retained_until(&self) -> Option<UnixTime> {
-        retention::of_token(self.claims.expires_at())
+        self.check.retained_until
     }
 
     /// Returns the keys under which the token can be revoked: its own first, then those of its
@@ -283,8 +300,17 @@ pub fn further_keys(token: &VerifiedToken) -> &[KeyDigest] {
 /// Returns the earliest time of a rule that concerns the token, see
 /// [`issued_at_or_before`](VerifiedToken::issued_at_or_before).
 pub fn concerned_since(token: &VerifiedToken) -> UnixTime {
-    let issued_at = token.claims.issued_at();
-    issued_at.map_or(UnixTime::EPOCH, |iat| iat.saturating_sub(token.leeway))
+    rules_since(&token.claims, token.leeway)
+}
+
+fn rules_since(claims: &Claims, leeway: Duration) -> UnixTime {
+    let issued_at = claims.issued_at();
+    issued_at.map_or(UnixTime::EPOCH, |iat| iat.saturating_sub(leeway))
+}
+
+/// Returns what a list reads of the token's keys for each check.
+pub fn key_stamp(token: &VerifiedToken) -> &KeyStamp {
+    &token.check.stamp
 }
 
 /// Returns the use that a token is good for, if it is good for one.
@@ -294,7 +320,7 @@ pub(crate) fn single_use(token: &VerifiedToken) -> Option<SingleUse> {
 
 /// Returns the cached answer of the token's list.
 pub fn cached_status(token: &VerifiedToken) -> &CachedStatus {
-    &token.status
+    &token.check.status
 }
 
 /// Returns the cell in which one layer caches its own data about a token between requests.

@@ -11,6 +11,7 @@ mod check;
 mod filter;
 mod issued;
 mod issuer_digests;
+mod key_stamp;
 mod list_members;
 mod log_limit;
 pub mod merge;
@@ -31,6 +32,7 @@ pub use self::{
     filter::{Filter, Predicate},
     issued::issued_tokens_of,
     issuer_digests::IssuerDigests,
+    key_stamp::{KeyStamp, slot_of},
     list_members::list_members,
     log_limit::{LogLimit, OutageLog},
     metadata_response::metadata_response,
@@ -49,7 +51,9 @@ pub use crate::{
     rejection::{listed_token, log_admitted, log_observed, quoted_string, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
-    verified_token::{cached_status, concerned_since, further_keys, note, verified_token_of},
+    verified_token::{
+        cached_status, concerned_since, further_keys, key_stamp, note, verified_token_of,
+    },
 };
 
 /// The panic message of a future that is polled after it has completed.

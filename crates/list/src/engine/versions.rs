@@ -7,7 +7,7 @@ use std::{
 
 use tower_revoke_core::{
     KeyDigest, VerifiedToken,
-    internal::{concerned_since, further_keys},
+    internal::{further_keys, key_stamp, slot_of},
 };
 
 use crate::mirror::Key;
@@ -19,10 +19,7 @@ const TOKEN_SLOTS: usize = if cfg!(test) { 64 } else { 16_384 };
 /// The number of slots for rules. Rules are rarely made, but each token depends on several.
 const RULE_SLOTS: usize = if cfg!(test) { 64 } else { 1_024 };
 
-/// Spreads a time over 64 bits, so that a difference of seconds can't equal a few moves of a slot.
-const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Another large odd number, added for each renewal.
+/// A large odd number, added for each renewal.
 const RENEWAL: u64 = 0xd1b5_4a32_d192_ed03;
 
 /// Counters that only grow. Each key is assigned one of these slots.
@@ -43,34 +40,40 @@ pub(super) struct Versions {
     /// Starts at a random value, so that no version of another list is mistaken for one of
     /// this list.
     origin: AtomicU64,
-    tokens: Box<[AtomicU64]>,
-    rules: Box<[AtomicU64]>,
+    // Of constant lengths, since a division by any other takes longer than the rest of a look-up.
+    tokens: Box<[AtomicU64; TOKEN_SLOTS]>,
+    rules: Box<[AtomicU64; RULE_SLOTS]>,
 }
 
 impl Versions {
     pub(super) fn new() -> Self {
-        let slots = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Self {
             origin: AtomicU64::new(RandomState::new().hash_one("versions")),
-            tokens: slots(TOKEN_SLOTS),
-            rules: slots(RULE_SLOTS),
+            tokens: slots(),
+            rules: slots(),
         }
     }
 
     pub(super) fn version(&self, token: &VerifiedToken) -> u64 {
-        let own = KeyDigest::of_token(token.id());
-        // The first key is the token's own.
-        let rules = token.keys().iter().skip(1);
+        let stamp = key_stamp(token);
         let origin = self.origin.load(Ordering::Acquire);
-        let version = origin.wrapping_add(part(&self.tokens, &own));
-        let version = rules.fold(version, |sum, key| sum.wrapping_add(part(&self.rules, key)));
-        // A further key may be that of another token.
-        let further = further_keys(token).iter();
-        let version = further.fold(version, |sum, key| {
-            sum.wrapping_add(part(&self.tokens, key))
-        });
-        let since = concerned_since(token).as_secs();
-        version.wrapping_add(since.wrapping_mul(ODD))
+        let of_token = |at| slot(&self.tokens, at).load(Ordering::Acquire);
+        let of_rule = |at| slot(&self.rules, at).load(Ordering::Acquire);
+        let slots = match stamp.slots() {
+            Some((own, rules)) => {
+                let rules = rules.iter().map(|at| of_rule(*at));
+                rules.fold(of_token(own), u64::wrapping_add)
+            }
+            None => {
+                // The first key is the token's own, and a further key may be that of a token or a rule.
+                let tokens = token.keys().iter().take(1).chain(further_keys(token));
+                let tokens = tokens.map(|key| of_token(slot_of(key)));
+                let rules = token.keys().iter().skip(1);
+                let rules = rules.map(|key| of_rule(slot_of(key)));
+                tokens.chain(rules).fold(0, u64::wrapping_add)
+            }
+        };
+        origin.wrapping_add(stamp.sum).wrapping_add(slots)
     }
 
     /// Invalidates every answer.
@@ -80,42 +83,37 @@ impl Versions {
 
     /// Invalidates every answer that depends on a key, after its entry has changed.
     pub(super) fn moved(&self, key: &KeyDigest, is_rule: bool) {
-        let slots = if is_rule { &self.rules } else { &self.tokens };
-        slot(slots, key).fetch_add(1, Ordering::AcqRel);
+        self.of_key(key, is_rule).fetch_add(1, Ordering::AcqRel);
     }
 
     /// Invalidates every answer about one token.
     pub(super) fn move_token(&self, token: &VerifiedToken) {
-        self.of_token(token).fetch_add(1, Ordering::AcqRel);
+        let key = KeyDigest::of_token(token.id());
+        self.moved(&key, false);
     }
 
     /// Returns a guard that moves the key's slot when it is dropped.
     ///
     /// It does so even if the write fails or is cancelled, since the write may have taken effect.
     pub(super) fn move_after(&self, key: Key) -> Move<'_> {
-        let slots = if key.is_rule {
-            &self.rules
-        } else {
-            &self.tokens
-        };
-        Move(Some(slot(slots, &key.digest)))
+        Move(Some(self.of_key(&key.digest, key.is_rule)))
     }
 
-    fn of_token(&self, token: &VerifiedToken) -> &AtomicU64 {
-        slot(&self.tokens, &KeyDigest::of_token(token.id()))
+    fn of_key(&self, key: &KeyDigest, is_rule: bool) -> &AtomicU64 {
+        match is_rule {
+            true => slot(&self.rules, slot_of(key)),
+            false => slot(&self.tokens, slot_of(key)),
+        }
     }
 }
 
-fn slot<'a>(slots: &'a [AtomicU64], key: &KeyDigest) -> &'a AtomicU64 {
-    let [low, high, ..] = *key.as_bytes();
-    &slots[usize::from(u16::from_le_bytes([low, high])) % slots.len()]
+fn slots<const N: usize>() -> Box<[AtomicU64; N]> {
+    let slots: Vec<_> = std::iter::repeat_with(AtomicU64::default).take(N).collect();
+    slots.try_into().expect("as many as were taken")
 }
 
-/// Returns a key's part of a version: bytes of the key itself plus the value of its slot.
-fn part(slots: &[AtomicU64], key: &KeyDigest) -> u64 {
-    let [_, _, a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
-    let name = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    name.wrapping_add(slot(slots, key).load(Ordering::Acquire))
+fn slot<const N: usize>(slots: &[AtomicU64; N], at: u16) -> &AtomicU64 {
+    &slots[usize::from(at) % N]
 }
 
 pub(super) struct Move<'a>(Option<&'a AtomicU64>);
