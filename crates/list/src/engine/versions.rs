@@ -167,6 +167,45 @@ mod tests {
     }
 
     #[test]
+    fn further_keys_and_many_keys_change_the_stamp() {
+        let versions = Versions::new();
+        let digest = |key: RevocationKey| Key::of(&key).digest;
+        let parent = RevocationKey::Token(TokenId::of_jwt("i", "parent"));
+        let tenant = RevocationKey::claim("i", "tenant", "t");
+        let exchanged = token("1", "ann")
+            .with_key(digest(parent.clone()))
+            .with_key(digest(tenant.clone()));
+        let names = ["a", "b", "c", "d", "e"];
+        let claims = names.map(|name| (name.to_owned(), json!("x")));
+        let claims = json!({"iss": "i", "sub": "ann"})
+            .as_object()
+            .cloned()
+            .into_iter()
+            .flatten()
+            .chain(claims);
+        let claims = Claims::from_value(claims.collect()).unwrap();
+        let ruled = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);
+        let ruled = names.iter().fold(ruled, |token, name| {
+            token.with_rule_claim(name).expect("a string")
+        });
+        let own = RevocationKey::Token(ruled.id());
+        let last = RevocationKey::claim("i", "e", "x");
+        for (token, key) in [
+            (&exchanged, &parent),
+            (&exchanged, &tenant),
+            (&exchanged, &own),
+            (&ruled, &own),
+            (&ruled, &last),
+        ] {
+            let before = versions.version(token);
+            drop(versions.move_after(Key::of(key)));
+            assert_ne!(versions.version(token), before, "{key:?}");
+        }
+        let other = token("1", "ann").with_key(digest(parent));
+        assert_ne!(versions.version(&other), versions.version(&exchanged));
+    }
+
+    #[test]
     fn tokens_of_one_id_with_different_claims_have_different_stamps() {
         let versions = Versions::new();
         let ann = token("1", "ann");
