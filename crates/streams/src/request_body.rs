@@ -7,6 +7,7 @@ use std::{
 
 use http::Request;
 use tower_layer::Layer;
+use tower_revoke_core::Reason;
 use tower_service::Service;
 
 use crate::{TokenLifetimeBody, lifetime::Watchable, settings::Settings};
@@ -16,7 +17,7 @@ use crate::{TokenLifetimeBody, lifetime::Watchable, settings::Settings};
 ///
 /// [`TokenLifetimeLayer::request_bodies`](crate::TokenLifetimeLayer::request_bodies) makes it. It wraps the request's body, so the inner service
 /// must take a [`TokenLifetimeBody`]; axum and tonic take any. Requests without a token, and a body that is complete with
-/// its first frame, are not watched.
+/// its first frame, are not watched. If no bearer layer has seen the request, its body is an error.
 ///
 /// ```
 /// use axum::{Router, body::Bytes, routing::post};
@@ -75,7 +76,10 @@ where
         let watchable = Watchable::of(request.extensions(), self.settings.clone());
         self.inner.call(request.map(|body| match watchable {
             Ok(watchable) => TokenLifetimeBody::request(body, watchable),
-            Err(_) => TokenLifetimeBody::direct(body),
+            Err(rejection) if rejection.reason() == Reason::NoToken => {
+                TokenLifetimeBody::direct(body)
+            }
+            Err(rejection) => TokenLifetimeBody::misconfigured(body, rejection),
         }))
     }
 }

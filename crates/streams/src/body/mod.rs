@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_revoke_core::{
-    BoxError, Clock, TokenEnd,
+    BoxError, Clock, Rejection, TokenEnd,
     end::{Ending, RequestShape},
 };
 
@@ -45,6 +45,8 @@ enum State {
     /// Nothing has been asked for yet.
     Unread(Unread),
     Live(Live),
+    /// Of a request that no bearer layer has seen.
+    Misconfigured(Option<Rejection>),
     /// The body has ended with its token.
     Ended,
 }
@@ -93,6 +95,13 @@ impl<B> TokenLifetimeBody<B> {
     /// The body of a request, which ends with an error.
     pub(crate) fn request(body: B, watchable: Watchable) -> Self {
         Self::unread(body, watchable, Framing::unknown_length())
+    }
+
+    pub(crate) fn misconfigured(inner: B, rejection: Rejection) -> Self {
+        Self {
+            inner: Some(inner),
+            state: State::Misconfigured(Some(rejection)),
+        }
     }
 
     fn unread(inner: B, watchable: Watchable, framing: Framing) -> Self {
@@ -303,6 +312,10 @@ where
         match this.state {
             State::Live(_) => return self.poll_live(cx),
             State::Ended => return Poll::Ready(None),
+            State::Misconfigured(rejection) => {
+                this.inner.set(None);
+                return Poll::Ready(rejection.take().map(|it| Err(it.into())));
+            }
             State::Direct | State::Unread(_) => {}
         }
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {

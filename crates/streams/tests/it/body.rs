@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_core::{BoxError, TokenEnd};
+use tower_revoke_core::{BoxError, Reason, Rejection, TokenEnd};
 use tower_revoke_streams::{TokenEndedError, TokenLifetimeBody, TokenLifetimeLayer};
 use tower_revoke_testing::{Gate, ScriptedBody};
 
@@ -221,6 +221,23 @@ async fn a_request_body_ends_with_a_typed_error_and_the_handler_answers() {
     let (answer, ()) = tokio::join!(service.oneshot(request), revoked);
     assert_eq!(answer.unwrap().body(), "the token was revoked");
     assert_eq!(world.watches(), 0);
+}
+
+/// This layer can't respond that a layer is missing, so the body says it.
+#[tokio::test]
+async fn the_request_body_of_a_program_without_a_bearer_layer_is_an_error() {
+    let handler = service_fn(async |request: Request<TokenLifetimeBody<ScriptedBody>>| {
+        Ok::<_, BoxError>(Response::new(request.into_body().collect().await))
+    });
+    let service = TokenLifetimeLayer::new().request_bodies().layer(handler);
+    let request = Request::new(ScriptedBody::new().data("a").data("b"));
+    let read = service.oneshot(request).await.unwrap().into_body();
+    let error = read.expect_err("an error");
+    let rejection = error.downcast_ref::<Rejection>();
+    assert_eq!(
+        rejection.expect("a rejection").reason(),
+        Reason::Misconfigured
+    );
 }
 
 #[tokio::test]
