@@ -203,3 +203,23 @@ async fn parts_are_judged_while_they_are_not_counted() {
     assert_eq!(shops(&monitor), [0, 1, 1, 0, 0, 0]);
     assert_eq!(parts(&monitor), [0; 6]);
 }
+
+/// A part that was reserved for a call that never began.
+#[tokio::test]
+async fn a_request_that_a_panic_drops_is_an_exception_and_else_cancelled() {
+    let (monitor, _) = monitor();
+    for panics in [true, false] {
+        shop(&monitor, async |composite| {
+            let request = attached(&composite);
+            let task = tokio::spawn(async move {
+                let _request = request;
+                assert!(!panics, "before the call");
+            });
+            assert_eq!(task.await.is_err(), panics);
+            Ok(hello())
+        })
+        .await;
+    }
+    let total = counted(&monitor, "shop").total;
+    assert_eq!((total.exception, total.cancelled), (1, 1));
+}
