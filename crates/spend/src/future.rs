@@ -73,7 +73,9 @@ pin_project! {
 }
 
 /// What becomes of the token when the inner service has answered.
+#[derive(Default)]
 pub(crate) enum Cost {
+    #[default]
     Nothing,
     /// With the context if the response may have to wait.
     Use(TakenUse, Option<RejectionContext>),
@@ -195,21 +197,15 @@ where
                 } => {
                     let taken = ready!(take.poll(cx));
                     let (mut service, request) = ready.take().expect(POLLED_AFTER_COMPLETION);
-                    let cost = match taken {
-                        Ok(taken) => {
-                            let is_owed = taken.is_owed();
-                            let context = is_owed.then(|| RejectionContext::of(&request));
-                            Ok(Cost::Use(taken, context))
-                        }
-                        Err(rejection) => match config.settings.enforced(rejection, &request) {
-                            None => Ok(Cost::Nothing),
-                            Some(rejection) => Err(rejection),
-                        },
-                    };
-                    match cost {
+                    let cost = taken.map(|taken| {
+                        let is_owed = taken.is_owed();
+                        let context = is_owed.then(|| RejectionContext::of(&request));
+                        Some(Cost::Use(taken, context))
+                    });
+                    match config.settings.enforced(cost, &request) {
                         Ok(cost) => State::Calling {
                             call: service.call(request),
-                            cost,
+                            cost: cost.unwrap_or_default(),
                         },
                         Err(rejection) => State::Done {
                             output: RejectionContext::of(&request).reject(rejection),
@@ -218,7 +214,7 @@ where
                 }
                 StateProj::Calling { call, cost } => {
                     let result = ready!(call.poll(cx));
-                    after_call(result, mem::replace(cost, Cost::Nothing))
+                    after_call(result, mem::take(cost))
                 }
                 StateProj::Committing {
                     commit,

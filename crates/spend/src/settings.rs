@@ -171,17 +171,20 @@ impl Settings {
         self.observed.is_some()
     }
 
-    /// Returns the rejection that the layer enforces. One that it only observes is logged and counted.
-    pub(crate) fn enforced<B>(
+    /// Returns what the call costs, or the rejection that the layer enforces. A call whose rejection
+    /// it only observes costs nothing; the rejection is logged and counted.
+    pub(crate) fn enforced<T, B>(
         &self,
-        rejection: Rejection,
+        cost: Result<Option<T>, Rejection>,
         request: &Request<B>,
-    ) -> Option<Rejection> {
-        if self.is_observing() {
-            log_observed(&RejectionFormat::of(request.extensions()), &rejection);
-            return None;
+    ) -> Result<Option<T>, Rejection> {
+        match cost {
+            Err(rejection) if self.is_observing() => {
+                log_observed(&RejectionFormat::of(request.extensions()), &rejection);
+                Ok(None)
+            }
+            cost => cost,
         }
-        Some(rejection)
     }
 
     /// Returns the list on which a token is spent: its own, unless the layer only observes.

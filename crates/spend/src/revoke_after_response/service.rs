@@ -73,7 +73,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.pending_call(&request) {
+        let pending = self.pending_call(&request);
+        match self.config.settings.enforced(pending, &request) {
             Ok(None) => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
             // Pending before the inner service can act: from now on the token is revoked whatever
             // becomes of the call.
@@ -81,10 +82,7 @@ where
                 let cost = Cost::Revocation(pending, RejectionContext::of(&request));
                 SpendFuture::calling(self.inner.call(request), cost)
             }
-            Err(rejection) => match self.config.settings.enforced(rejection, &request) {
-                None => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
-                Some(rejection) => SpendFuture::rejected(rejection, &request),
-            },
+            Err(rejection) => SpendFuture::rejected(rejection, &request),
         }
     }
 }

@@ -60,7 +60,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.take_use(&request) {
+        let take = self.take_use(&request);
+        match self.config.settings.enforced(take, &request) {
             Ok(None) => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
             Ok(Some(take)) => {
                 // The ready service is kept for the call: a use that was taken and then waited for
@@ -69,10 +70,7 @@ where
                 let ready = mem::replace(&mut self.inner, next);
                 SpendFuture::taking(take, self.config.clone(), ready, request)
             }
-            Err(rejection) => match self.config.settings.enforced(rejection, &request) {
-                None => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
-                Some(rejection) => SpendFuture::rejected(rejection, &request),
-            },
+            Err(rejection) => SpendFuture::rejected(rejection, &request),
         }
     }
 }
