@@ -25,6 +25,8 @@ async fn a_revocation_of_any_key_ends_its_streams_and_no_other() {
         let app = App::start(TokenLifetimeLayer::new()).await;
         let (ann, bob) = (app.token("ann's", "ann"), app.token("bob's", "bob"));
         let anns = app.listen("/events", &ann, &[]).await;
+        let over_http_2 = ["--http2-prior-knowledge"];
+        let anns_chunks = app.listen("/chunks", &ann, &over_http_2).await;
         let mut bobs = app.listen("/events", &bob, &[]).await;
         let anns_chat = open(&app, &ann).await;
         let mut bobs_chat = open(&app, &bob).await;
@@ -37,6 +39,7 @@ async fn a_revocation_of_any_key_ends_its_streams_and_no_other() {
             .await
             .expect("revoked");
         assert_eq!(anns.ended().await.0, Some(0), "{key:?}");
+        assert_eq!(anns_chunks.ended().await.0, Some(92), "{key:?}");
         closes(anns_chat).await;
         if is_issuer {
             assert_eq!(bobs.ended().await.0, Some(0), "{key:?}");
