@@ -241,6 +241,10 @@ impl Forward {
         let caller = hyper::upgrade::on(&mut request);
         match self.client.oneshot(request).await {
             Ok(mut response) => {
+                // To the caller of a CONNECT, any 2xx would say that the tunnel is open.
+                if handshake.is_some() && response.status().is_success() {
+                    return Ok(empty(StatusCode::BAD_GATEWAY));
+                }
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS
                     && let Some(lifetime) = lifetime.flatten()
                 {

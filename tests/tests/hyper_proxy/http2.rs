@@ -4,7 +4,7 @@
 use crate::{
     frames::{Fate, send},
     kit::Stage,
-    upstream::OK,
+    upstream::{Act, OK},
 };
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
@@ -164,7 +164,7 @@ async fn two_authorization_fields_are_a_400() {
 }
 
 #[tokio::test]
-async fn connect_is_rejected_including_extended_connect() {
+async fn rfc8441_5_connect_opens_no_tunnel_that_the_upstream_has_not_opened() {
     let stage = Stage::with(OK).await;
     let token = format!("Bearer {}", stage.token("proxy"));
     let plain = [
@@ -176,9 +176,26 @@ async fn connect_is_rejected_including_extended_connect() {
     let mut extended = head("/orders/1", &token);
     extended[0].1 = "CONNECT";
     extended.insert(1, (":protocol", "websocket"));
+    extended[1].1 = "connect-udp";
     let fate = send(stage.at, &extended, None, None).await;
     assert!([Fate::Reset, Fate::Answer(501)].contains(&fate), "{fate:?}");
     stage.end().await.none();
+
+    // A handshake that the upstream declines with a 2xx, which would say to the caller that it is open.
+    for declined in [
+        OK,
+        Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+    ] {
+        let stage = Stage::with(declined).await;
+        let token = format!("Bearer {}", stage.token("proxy"));
+        let mut extended = head("/orders/1", &token);
+        extended[0].1 = "CONNECT";
+        extended.insert(1, (":protocol", "websocket"));
+        let fate = send(stage.at, &extended, None, None).await;
+        assert_eq!(fate, Fate::Answer(502));
+        let seen = stage.end().await;
+        assert_eq!(seen.one().request_line(), "GET /orders/1 HTTP/1.1");
+    }
 }
 
 /// RFC 9110 §6.5.1: a trailer is never taken for a header.
