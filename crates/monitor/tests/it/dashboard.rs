@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -35,7 +35,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: header::HeaderName) -> &str {
+    fn header(&self, name: HeaderName) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str());
         value.map_or("", |value| value.expect("text"))
     }
@@ -169,6 +169,8 @@ async fn other_paths_and_methods_are_refused_and_nothing_may_be_cached() {
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
         assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+        let policy = HeaderName::from_static("cross-origin-resource-policy");
+        assert_eq!(answer.header(policy), "same-origin");
         let allow = if status == 405 { "GET, HEAD" } else { "" };
         assert_eq!(answer.header(header::ALLOW), allow);
         if method == "HEAD" {
@@ -255,6 +257,8 @@ async fn the_page_is_public_names_nothing_and_loads_nothing_from_elsewhere() {
         assert!(!policy.contains("unsafe"));
         assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
         assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+        let policy = HeaderName::from_static("cross-origin-resource-policy");
+        assert_eq!(answer.header(policy), "same-origin");
         assert_eq!(answer.header(header::REFERRER_POLICY), "no-referrer");
         assert!(!answer.text.contains("orders"));
         let elsewhere = answer.text.replace("http://www.w3.org/2000/svg", "");
