@@ -1,6 +1,6 @@
-//! Batches: first uses of single-use tokens, which are most of the load, by one statement where the
-//! database has it; everything else by two round trips. The first of those takes the lock of writers
-//! and reads the rows that the batch concerns, the second writes those that it changes, and commits.
+//! Batches: first uses of single-use tokens, which are most of the load, by one statement; everything
+//! else by two round trips. The first of those takes the lock of writers and reads the rows that the
+//! batch concerns, the second writes those that it changes, and commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,8 @@ pub(crate) struct Tables {
     pub(crate) held: String,
     pub(crate) issued: String,
     pub(crate) events: String,
-    /// The statement of [`Link::take_new`], in databases that have it.
-    pub(crate) take_new: Option<String>,
+    /// The statement of [`Link::take_new`].
+    pub(crate) take_new: String,
     /// Begins a transaction and takes the lock of writers. Returns one row of: 0, seq,
     /// purged_before, trimmed, and 1 if the server is read-only; rows that begin with a negative
     /// number are ignored. Sees everything that earlier holders of the lock have committed.
@@ -68,16 +68,13 @@ pub(crate) trait Link: Send {
 
     /// Takes uses of single-use tokens that have not been used before, in a transaction of its own. A
     /// token must not be given twice. Returns the tokens whose use was taken, and the number of the
-    /// last event if it is known. Decides nothing about the others; the default takes none.
+    /// last event if it is known. Decides nothing about the others.
     fn take_new(
         &mut self,
         statement: &str,
         mark: i64,
         uses: &[&Use],
-    ) -> impl Future<Output = Result<(Vec<Digest>, Option<i64>), sqlx::Error>> + Send {
-        let _ = (statement, mark, uses);
-        std::future::ready(Ok((Vec::new(), None)))
-    }
+    ) -> impl Future<Output = Result<(Vec<Digest>, Option<i64>), sqlx::Error>> + Send;
 
     /// Runs the statements of one packet, and returns the rows of all of them.
     fn ask(
@@ -172,9 +169,6 @@ pub(crate) async fn apply<L: Link>(
     tables: &Tables,
     batch: &Batch<'_>,
 ) -> Result<(Vec<Answer>, Option<i64>), Failure> {
-    let Some(statement) = &tables.take_new else {
-        return apply_rules(link, tables, batch).await;
-    };
     let mut answers = vec![Answer::default(); batch.ops.len()];
     let mut singles = BTreeMap::new();
     let mut rest = Vec::new();
@@ -189,7 +183,7 @@ pub(crate) async fn apply<L: Link>(
     let mut last = None;
     if !singles.is_empty() {
         let uses: Vec<_> = singles.values().map(|(_, use_)| *use_).collect();
-        let taken = match link.take_new(statement, batch.mark, &uses).await {
+        let taken = match link.take_new(&tables.take_new, batch.mark, &uses).await {
             Ok(taken) => taken,
             Err(error) => return Err(give_up(link, tables, error, false).await),
         };

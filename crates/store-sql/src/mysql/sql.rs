@@ -54,7 +54,7 @@ pub(super) fn tables(database: &str, prefix: &str) -> Tables {
         held: named("held"),
         issued: named("issued_tokens"),
         events,
-        take_new: Some(take_new),
+        take_new,
         begin: begin
             .map(str::to_owned)
             .into_iter()

@@ -28,7 +28,7 @@ pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
         held: named("held"),
         issued: named("issued_tokens"),
         events: named("events"),
-        take_new: Some(format!("SELECT {}($1, $2, $3, $4)", named("take_new"))),
+        take_new: format!("SELECT {}($1, $2, $3, $4)", named("take_new")),
         begin: vec![
             "START TRANSACTION".to_owned(),
             format!("SELECT -1, {}()", named("take_turn")),

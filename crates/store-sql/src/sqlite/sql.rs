@@ -65,7 +65,7 @@ pub(super) fn tables() -> Tables {
         held: "held".to_owned(),
         issued: "issued_tokens".to_owned(),
         events: "events".to_owned(),
-        take_new: Some(TAKE_NEW.to_owned()),
+        take_new: TAKE_NEW.to_owned(),
         begin: vec![
             BEGIN.to_owned(),
             "SELECT 0, seq, purged_before, trimmed, 0 FROM store".to_owned(),
