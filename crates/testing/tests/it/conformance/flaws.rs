@@ -177,8 +177,8 @@ catches! {
     MissesARegrownHistory: lost_history_is_detected,
     WakesWithoutAChange: changed_waits_while_nothing_changes,
     NeverWakes:
-        changed_hands_over_what_follows
-        changed_resolves_after_a_write_by_another_handle,
+        changed_resolves_after_a_write_by_another_handle
+        changed_hands_over_what_follows,
     SkipsAChangeThatItHandsOver: changed_hands_over_what_follows,
     HandsOverAnotherHistory: lost_history_is_detected,
     // Unusual values.
