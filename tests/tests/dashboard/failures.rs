@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::Request;
 use tower::{layer::layer_fn, util::MapRequest};
-use tower_revoke::{MonitorDashboard, RequireBearerLayer};
+use tower_revoke::{HealthCheck, HealthSource, HealthStatus, MonitorDashboard, RequireBearerLayer};
 use tower_revoke_testing::Behavior;
 use tower_revoke_tests::{Server, World};
 
@@ -76,8 +76,9 @@ async fn it_asks_for_a_token_and_keeps_it_in_memory_only() {
         shown.page.until(&format!("{SAYS} === '{said}'")).await;
     }
     shown.names("clients", &["ann", "bob"]).await;
-    let kept = "[document.cookie, localStorage.length, sessionStorage.length,
-        document.documentElement.outerHTML, document.getElementById('token').value, location.href].join()";
+    let stored = "document.cookie.length + localStorage.length + sessionStorage.length";
+    assert_eq!(shown.page.eval(stored).await, 0);
+    let kept = "[document.documentElement.outerHTML, document.getElementById('token').value, location.href].join()";
     let kept = shown.page.eval(kept).await.to_string();
     assert!(!kept.contains(&good));
     for url in shown.page.requests().await {
@@ -126,6 +127,18 @@ async fn it_says_what_the_server_responds_and_goes_on() {
     shown.page.until(&format!("{SAYS} === ''")).await;
 }
 
+struct OldKeys;
+
+impl HealthSource for OldKeys {
+    fn health(&self) -> Vec<HealthCheck> {
+        vec![HealthCheck::new(
+            "keys",
+            HealthStatus::Warn,
+            "fetching fails",
+        )]
+    }
+}
+
 #[tokio::test]
 async fn the_banner_tells_whether_tokens_are_checked() {
     let (world, monitor) = (World::new(), counted().await);
@@ -161,6 +174,11 @@ async fn the_banner_tells_whether_tokens_are_checked() {
     shown
         .page
         .until(&format!("{banner} === '✓ Enforcing: all checks pass'"))
+        .await;
+    monitor.add_health(OldKeys);
+    shown
+        .page
+        .until(&format!("{banner} === '! Enforcing, with warnings: keys'"))
         .await;
     shown.check_sound().await;
 }
