@@ -78,9 +78,10 @@
 //! | [`Authenticated`](tower_revoke_core::Authenticated) | the token is valid and meets the layer's requirements |
 //! | [`BearerContext`](tower_revoke_core::BearerContext), which `BearerContext::of` finds | always; within `Authenticated` if that is present |
 //!
-//! If an outer layer has put an `IdentitySlot` there, the layer fills it with the
-//! verified token, including one that is rejected for its scopes, and never with an unverified one. Of
-//! several, the first stays.
+//! If an outer layer has put an `IdentitySlot` there, the layer fills it with the verified token, including
+//! one that is rejected for its scopes, and never with an unverified one. Of several, the first stays. A
+//! request that passes with a caller no longer carries the slot.
+//!
 //! If bearer layers are nested, the inner one decides: it removes what the outer one found.
 
 // A library never panics on what it is given.
