@@ -11,6 +11,7 @@ use crate::{
     bounds::{self, SettingError},
     credentials::{Credentials, CredentialsError},
     endpoint::EndpointSource,
+    http_client,
     log::DeliveryLog,
     outbox::ServerOutbox,
     queue::{Queue, QueueSettings},
@@ -18,21 +19,21 @@ use crate::{
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Outbox};
+use tower_revoke_core::{
+    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Outbox,
+};
 
-/// Configures a [`RevocationClient`]. Client credentials and an HTTP client are required.
+/// Configures a [`RevocationClient`]. Client credentials are required.
 ///
 /// # Examples
 /// ```
 /// use std::time::Duration;
 ///
-/// use tower_revoke_http::HttpsClient;
 /// use tower_revoke_oauth::RevocationClient;
 ///
 /// # fn build(secret: String) -> Result<(), Box<dyn std::error::Error>> {
 /// let client = RevocationClient::discover("https://id.example.com")
 ///     .client_credentials("orders", secret)
-///     .http_client(HttpsClient::new()?)
 ///     .queue_capacity(4_096)
 ///     .max_concurrency(16)
 ///     .request_timeout(Duration::from_secs(2))
@@ -55,7 +56,7 @@ pub struct RevocationClientBuilder {
 }
 
 /// Why a [`RevocationClient`] can't be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationClientError {
     /// Neither [`client_credentials`](RevocationClientBuilder::client_credentials) nor
@@ -67,9 +68,15 @@ pub enum RevocationClientError {
     /// The client id or secret is empty.
     #[error("the client credentials can't be used")]
     Credentials(#[source] CredentialsError),
-    /// [`http_client`](RevocationClientBuilder::http_client) was not called.
-    #[error("the HTTP client is missing; set it with .http_client(…)")]
+    /// [`http_client`](RevocationClientBuilder::http_client) was not called, and the feature `https` is
+    /// off.
+    #[error(
+        "the HTTP client is missing; set it with .http_client(…), or enable the feature `https`"
+    )]
     MissingHttpClient,
+    /// The default HTTP client can't be built.
+    #[error("the HTTP client can't be built; set another one with .http_client(…)")]
+    HttpClient(#[source] BoxError),
     /// The issuer is not a URL whose metadata could be fetched.
     #[error("the metadata of the issuer can't be fetched")]
     Issuer(#[source] DiscoveryError),
@@ -155,7 +162,7 @@ impl RevocationClientBuilder {
     }
 
     /// Sends the requests with this client: any tower service that follows no redirects, see
-    /// [`HttpClient`]. `HttpsClient` of tower-revoke-http is one. Required.
+    /// [`HttpClient`]. Defaults to `HttpsClient` of tower-revoke-http, if the feature `https` is on.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.client = Some(Arc::new(client));
         self
@@ -183,7 +190,6 @@ impl RevocationClientBuilder {
     /// # Examples
     /// ```
     /// use tower_revoke_core::BoxError;
-    /// use tower_revoke_http::HttpsClient;
     /// use tower_revoke_list::RevocationList;
     /// use tower_revoke_oauth::RevocationClient;
     /// use tower_revoke_store_embedded::{EmbeddedStore, OutboxKeys};
@@ -198,7 +204,6 @@ impl RevocationClientBuilder {
     ///     let keys = OutboxKeys::new(&key).and_former(&former);
     ///     let client = RevocationClient::discover("https://id.example.com")
     ///         .client_credentials("orders", secret)
-    ///         .http_client(HttpsClient::new()?)
     ///         .outbox(store.outbox(keys))
     ///         .build()?;
     ///     // Fails if a key is missing that something owed is sealed with.
@@ -274,9 +279,9 @@ impl RevocationClientBuilder {
             .credentials
             .ok_or(RevocationClientError::MissingCredentials)?
             .map_err(RevocationClientError::Credentials)?;
-        let client = self
-            .client
-            .ok_or(RevocationClientError::MissingHttpClient)?;
+        let client = http_client::set_or_default(self.client);
+        let client = client.map_err(RevocationClientError::HttpClient)?;
+        let client = client.ok_or(RevocationClientError::MissingHttpClient)?;
         let endpoint = self.endpoint.map_err(RevocationClientError::Issuer)?;
         let queue = &self.queue;
         bounds::check_count("queue_capacity", queue.capacity, 1)?;

@@ -27,14 +27,12 @@ use crate::{
 /// use std::time::Duration;
 ///
 /// use tower_revoke_core::Endpoint;
-/// use tower_revoke_http::HttpsClient;
 /// use tower_revoke_oauth::RevocationClient;
 /// use tower_revoke_spend::UseLimitLayer;
 ///
 /// # async fn run(secret: String) -> Result<(), Box<dyn std::error::Error>> {
 /// let client = RevocationClient::builder(Endpoint::new("https://id.example.com/revoke")?)
 ///     .client_credentials("orders", secret)
-///     .http_client(HttpsClient::new()?)
 ///     .build()?;
 /// let layer = UseLimitLayer::single().also_at(client.clone());
 ///

@@ -65,6 +65,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod health;
+mod http_client;
 mod introspection;
 mod log;
 mod outbox;

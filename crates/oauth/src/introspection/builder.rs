@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tower_revoke_core::{
-    Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations,
+    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations,
     internal::{TokenCache, audiences_or_any},
     request_timeout, retention,
 };
@@ -22,10 +22,11 @@ use crate::{
     bounds::{self, SettingError},
     credentials::Credentials,
     endpoint::EndpointSource,
+    http_client,
 };
 
-/// Configures an [`IntrospectionVerifier`]. Client credentials, an audience, an HTTP client and a
-/// revocation list are required, or the absence of an audience or a list must be stated.
+/// Configures an [`IntrospectionVerifier`]. Client credentials, an audience and a revocation list
+/// are required, or the absence of an audience or a list must be stated.
 #[must_use = "nothing is verified until the verifier is built"]
 pub struct IntrospectionVerifierBuilder {
     issuer: String,
@@ -65,9 +66,15 @@ pub enum IntrospectionVerifierError {
     /// The client id or secret is empty.
     #[error("the client credentials can't be used")]
     Credentials(#[source] CredentialsError),
-    /// [`http_client`](IntrospectionVerifierBuilder::http_client) was not called.
-    #[error("the HTTP client is missing; set it with .http_client(…)")]
+    /// [`http_client`](IntrospectionVerifierBuilder::http_client) was not called, and the feature `https` is
+    /// off.
+    #[error(
+        "the HTTP client is missing; set it with .http_client(…), or enable the feature `https`"
+    )]
     MissingHttpClient,
+    /// The default HTTP client can't be built.
+    #[error("the HTTP client can't be built; set another one with .http_client(…)")]
+    HttpClient(#[source] BoxError),
     /// Neither `.audience(…)` nor `.any_audience()` was called, or both, or an audience is empty.
     #[error("the audience is missing; set it with .audience(…), or call .any_audience()")]
     MissingAudience,
@@ -160,7 +167,7 @@ impl IntrospectionVerifierBuilder {
     }
 
     /// Sends the requests with this client: any tower service that follows no redirects, see
-    /// [`HttpClient`]. `HttpsClient` of tower-revoke-http is one. Required.
+    /// [`HttpClient`]. Defaults to `HttpsClient` of tower-revoke-http, if the feature `https` is on.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.client = Some(Arc::new(client));
         self
@@ -274,7 +281,8 @@ impl IntrospectionVerifierBuilder {
         }
         let credentials = self.credentials.ok_or(Error::MissingCredentials)?;
         let credentials = credentials.map_err(Error::Credentials)?;
-        let client = self.client.ok_or(Error::MissingHttpClient)?;
+        let client = http_client::set_or_default(self.client).map_err(Error::HttpClient)?;
+        let client = client.ok_or(Error::MissingHttpClient)?;
         let audiences = audiences_or_any(self.audiences, self.any_audience);
         let audiences = audiences.ok_or(Error::MissingAudience)?;
         if self.leeway > retention::MARGIN {

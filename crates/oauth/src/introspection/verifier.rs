@@ -22,7 +22,6 @@ use super::{
 ///
 /// # Examples
 /// ```
-/// use tower_revoke_http::HttpsClient;
 /// use tower_revoke_list::RevocationList;
 /// use tower_revoke_oauth::IntrospectionVerifier;
 ///
@@ -30,7 +29,6 @@ use super::{
 /// let tokens = IntrospectionVerifier::discover("https://id.example.com")
 ///     .client_credentials("orders", secret)
 ///     .audience("orders")
-///     .http_client(HttpsClient::new()?)
 ///     .revocations(RevocationList::in_memory())
 ///     .build()?;
 /// // RequireBearerLayer::new(tokens)

@@ -17,7 +17,8 @@ use tower_revoke_core::{
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
 use tower_revoke_oauth::{
-    CredentialsError, RevocationClient, RevocationClientBuilder, RevocationClientError,
+    CredentialsError, IntrospectionVerifier, IntrospectionVerifierError, RevocationClient,
+    RevocationClientBuilder, RevocationClientError,
 };
 use tower_revoke_spend::{PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer};
 
@@ -234,23 +235,19 @@ fn builder(id: &str, secret: &str) -> RevocationClientBuilder {
 fn missing_settings_fail_the_build() {
     let client = HttpsClient::new().unwrap();
     let error = |builder: RevocationClientBuilder| builder.build().unwrap_err();
-    assert_eq!(
-        error(builder("shop", SECRET)),
-        RevocationClientError::MissingHttpClient
-    );
-    assert_eq!(
+    assert!(matches!(
         error(builder("", SECRET).http_client(client.clone())),
-        RevocationClientError::Credentials(CredentialsError::EmptyId),
-    );
-    assert_eq!(
+        RevocationClientError::Credentials(CredentialsError::EmptyId)
+    ));
+    assert!(matches!(
         error(builder("shop", "").http_client(client.clone())),
-        RevocationClientError::Credentials(CredentialsError::EmptySecret),
-    );
+        RevocationClientError::Credentials(CredentialsError::EmptySecret)
+    ));
     let endpoint = Endpoint::new("https://id.example.com/revoke").unwrap();
-    assert_eq!(
+    assert!(matches!(
         error(RevocationClient::builder(endpoint).http_client(client.clone())),
-        RevocationClientError::MissingCredentials,
-    );
+        RevocationClientError::MissingCredentials
+    ));
     for issuer in [
         "http://id.example.com",
         "id.example.com",
@@ -267,6 +264,29 @@ fn missing_settings_fail_the_build() {
         assert!(error.source().is_some());
     }
     assert!(builder("shop", SECRET).http_client(client).build().is_ok());
+}
+
+/// With the feature `https` there is a default client, without it the build says what is missing.
+#[test]
+fn an_http_client_is_optional_where_there_is_a_default_one() {
+    let client = builder("shop", SECRET).build();
+    let tokens = IntrospectionVerifier::discover("https://id.example.com")
+        .client_credentials("shop", SECRET)
+        .audience("orders")
+        .without_revocations()
+        .build();
+    if cfg!(feature = "https") {
+        assert!(client.is_ok() && tokens.is_ok());
+        return;
+    }
+    assert!(matches!(
+        client.unwrap_err(),
+        RevocationClientError::MissingHttpClient
+    ));
+    assert!(matches!(
+        tokens.unwrap_err(),
+        IntrospectionVerifierError::MissingHttpClient
+    ));
 }
 
 #[test]
