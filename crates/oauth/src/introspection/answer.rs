@@ -5,8 +5,9 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use http::StatusCode;
 use serde_json::Value;
 use tower_revoke_core::{
-    BearerToken, Claims, ClaimsError, Reason, Rejection, Revocations, TokenHash, TokenId, UnixTime,
-    VerifiedToken, internal::window,
+    BearerToken, ClaimNames, Claims, ClaimsError, Reason, Rejection, Revocations, TokenHash,
+    TokenId, UnixTime, VerifiedToken,
+    internal::{claims_without_names, window},
 };
 
 use crate::DeliveryFailure;
@@ -55,6 +56,7 @@ pub(super) struct Rules {
     pub(super) audiences: Vec<String>,
     pub(super) allow_no_expiry: bool,
     pub(super) rule_claims: Vec<String>,
+    pub(super) claim_names: ClaimNames,
     pub(super) leeway: Duration,
     pub(super) revocations: Option<Arc<dyn Revocations>>,
 }
@@ -71,36 +73,35 @@ impl Rules {
         now: UnixTime,
     ) -> Result<Result<Accepted, Rejection>, IntrospectionError> {
         let text = std::str::from_utf8(body).map_err(|_| IntrospectionError::Unreadable)?;
-        let claims = Claims::from_json(text.to_owned()).map_err(|error| match error {
-            ClaimsError::NotAnObject | ClaimsError::Unreadable { .. } => {
-                IntrospectionError::Unreadable
-            }
+        let answer = claims_without_names(text.to_owned()).map_err(|error| match error {
+            ClaimsError::Unreadable { .. } => IntrospectionError::Unreadable,
             malformed => IntrospectionError::MalformedClaims(malformed),
         })?;
-        match claims.get("active") {
-            Some(Value::Bool(true)) => Ok(self.accept(&claims, token, now)),
-            Some(Value::Bool(false)) => Ok(Err(Reason::Inactive.into())),
-            _ => Err(IntrospectionError::Unreadable),
+        match answer.get("active") {
+            Some(Value::Bool(true)) => {}
+            Some(Value::Bool(false)) => return Ok(Err(Reason::Inactive.into())),
+            _ => return Err(IntrospectionError::Unreadable),
         }
+        let mut members = answer.as_map().clone();
+        members.remove("active");
+        // It is optional here, and rules over its subjects need it.
+        let issuer = members.entry("iss");
+        issuer.or_insert_with(|| self.issuer.as_str().into());
+        let claims = Claims::from_value_with(Value::Object(members), &self.claim_names);
+        let claims = claims.map_err(IntrospectionError::MalformedClaims)?;
+        Ok(self.accept(claims, token, now))
     }
 
     fn accept(
         &self,
-        answer: &Claims,
+        claims: Claims,
         token: &BearerToken,
         now: UnixTime,
     ) -> Result<Accepted, Rejection> {
-        // `iss` is optional here, and rules over its subjects need it.
-        let issuer = answer.issuer().unwrap_or(&self.issuer);
-        if issuer != self.issuer {
+        if claims.issuer() != Some(&self.issuer) {
             return Err(Reason::WrongIssuer.into());
         }
-        check_kind(answer)?;
-        let mut members = answer.as_map().clone();
-        members.remove("active");
-        members.insert("iss".to_owned(), issuer.into());
-        let claims = Claims::from_value(Value::Object(members));
-        let claims = claims.map_err(IntrospectionError::MalformedClaims)?;
+        check_kind(&claims)?;
         let id = self.id(&claims, token);
         let named = |rejection: Rejection| rejection.token(id);
         self.check_audience(&claims).map_err(named)?;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tower_revoke_core::{
-    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations,
+    BoxError, ClaimNames, Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations,
     internal::{TokenCache, audiences_or_any},
     request_timeout, retention,
 };
@@ -38,6 +38,7 @@ pub struct IntrospectionVerifierBuilder {
     any_audience: bool,
     allow_no_expiry: bool,
     rule_claims: Vec<String>,
+    claim_names: ClaimNames,
     leeway: Duration,
     /// `None` until it is set; `Some(None)` is no list.
     revocations: Option<Option<Arc<dyn Revocations>>>,
@@ -133,6 +134,7 @@ impl IntrospectionVerifierBuilder {
             any_audience: false,
             allow_no_expiry: false,
             rule_claims: Vec::new(),
+            claim_names: ClaimNames::default(),
             leeway: Duration::from_secs(30),
             revocations: None,
             max_staleness: Duration::from_secs(5),
@@ -190,6 +192,15 @@ impl IntrospectionVerifierBuilder {
     /// Accepts tokens without `exp`, which are valid until the server or the list ends them.
     pub fn allow_no_expiry(mut self) -> Self {
         self.allow_no_expiry = true;
+        self
+    }
+
+    /// Sets which members of an answer name the client, the session, the grant and the scopes of the
+    /// token, for servers that the [defaults](ClaimNames) don't fit. Rules of the revocation list,
+    /// required scopes and the monitor's clients follow it. An answer in which such a member is of the
+    /// wrong type, or two of the default ones contradict each other, is a 503.
+    pub fn claim_names(mut self, names: ClaimNames) -> Self {
+        self.claim_names = names;
         self
     }
 
@@ -326,6 +337,7 @@ impl IntrospectionVerifierBuilder {
             audiences,
             allow_no_expiry: self.allow_no_expiry,
             rule_claims: self.rule_claims,
+            claim_names: self.claim_names,
             leeway: self.leeway,
             revocations: self.revocations.ok_or(Error::MissingRevocations)?,
         };

@@ -108,6 +108,39 @@ async fn an_answer_that_is_not_one_of_the_rfc_is_a_503() {
     );
 }
 
+/// With the names of the server's members, rules and scopes are read from these.
+#[tokio::test]
+async fn the_client_and_the_scopes_are_read_from_the_members_that_are_named() {
+    let mut said = active();
+    said["client_id"] = json!("the number of a customer");
+    said["app"] = json!("shop");
+    said["permissions"] = json!(["orders:read"]);
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(NOW));
+    let list = RevocationList::builder(MemoryStore::new()).clock(clock.clone());
+    let list = list.build().expect("a list");
+    let names = ClaimNames::default().client("app").scopes("permissions");
+    let server = Server::says(said.clone());
+    let tokens = server.builder().client_credentials("shop", SECRET);
+    let tokens = tokens.audience("orders").claim_names(names);
+    let tokens = tokens.revocations(list.clone()).clock(clock).build();
+    let tokens = tokens.expect("a verifier");
+    let token = BearerToken::new("t").expect("a token");
+    let caller = tokens.verify(&token).await.expect("a caller");
+    let claims = caller.token().claims();
+    assert_eq!(claims.client(), Some("shop"));
+    assert_eq!(claims.scopes().collect::<Vec<_>>(), ["orders:read"]);
+    let rule = Revocation::all_of(RevocationKey::client(ISSUER, "shop")).expect("a rule");
+    list.revoke(rule).await.expect("a revocation");
+    assert_eq!(verdict(&tokens, "t").await, Err(Reason::Revoked));
+    // Of the wrong type, it is no answer, which is not kept.
+    said["app"] = json!(7);
+    server.now_responds(move |_| answer(200, &[], said.to_string()));
+    for _ in 0..2 {
+        assert_eq!(verdict(&tokens, "u").await, Err(Reason::Unavailable));
+    }
+    assert_eq!(server.asked(), 3);
+}
+
 #[tokio::test]
 async fn each_server_and_client_has_its_own_answers() {
     let server = Server::says(active());

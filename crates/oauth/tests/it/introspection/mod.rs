@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::service_fn;
 use tower_revoke_core::{
-    BearerToken, BoxError, Clock, Endpoint, ManualClock, Reason, Revocation, RevocationKey,
-    TokenHash, TokenId, TokenVerifier, UnixTime,
+    BearerToken, BoxError, ClaimNames, Clock, Endpoint, ManualClock, Reason, Revocation,
+    RevocationKey, TokenHash, TokenId, TokenVerifier, UnixTime,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_oauth::{
