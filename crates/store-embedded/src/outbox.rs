@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use tower_revoke_core::{
     BoxFuture, Outbox, OutboxError, OwedRevocation, StoreError, TokenHash, TokenId, UnixTime,
-    retention,
+    internal::Audit, retention,
 };
 
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 /// The length of a part of an entry, see [`PART`](crate::rows::PART).
 const PART: usize = 256;
 
-/// How many rows one step of a purge looks at.
-const PURGED_AT_ONCE: usize = 2_048;
+/// How many rows are looked at in one step, between which other calls run.
+const LOOKED_AT_ONCE: usize = 2_048;
 
 /// What `OWED`, a server and a token are in a key.
 const ENTRY: usize = 1 + 16 + 16;
@@ -66,6 +66,73 @@ impl EmbeddedStore {
             store: self.clone(),
             keys: Arc::new(keys),
         }
+    }
+
+    /// Deletes what was not owed any more before a time, to any server. Returns how many entries.
+    pub(crate) async fn purge_owed(&self, before: UnixTime) -> Result<u64, StoreError> {
+        // What can't be read is kept for who can.
+        self.settle_where(move |part| {
+            let until = sealed::until_of(part);
+            until.is_some_and(|until| retention::ended_before(Some(until), before))
+        })
+        .await
+    }
+
+    /// Deletes the entries, of all servers, whose first part is one that is meant. Returns how many.
+    async fn settle_where(
+        &self,
+        is_meant: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> Result<u64, StoreError> {
+        let (mut deleted, mut after) = (0, None);
+        loop {
+            let is_meant = is_meant.clone();
+            let step = move |group: &mut Group<'_>| group.settle_where(is_meant, after);
+            let (some, last) = self.write_without_timeout(step).await?;
+            deleted += some;
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(deleted),
+            }
+        }
+    }
+}
+
+impl EmbeddedOutbox {
+    /// Discards all entries that were sealed with a key that is lost, of all servers: the authorization
+    /// servers are never told of these tokens, which stay revoked here. Returns how many there were.
+    ///
+    /// `key` is the id of the key, as [`OutboxError::UnknownKey`] and the log have it; `by` is who
+    /// discards them. Call it before a client is built over the outbox, which reads the entries once.
+    /// Each call is logged as a `tracing` event of level `INFO` with the target `tower_revoke::audit`.
+    ///
+    /// Without it the entries stay until they are no longer owed, by default for a day at most, and
+    /// [`purge`](tower_revoke_core::Store::purge) removes them.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Some may have been discarded; the call can be repeated.
+    ///
+    /// # Examples
+    /// ```
+    /// # use tower_revoke_store_embedded::EmbeddedOutbox;
+    /// # async fn discard(outbox: EmbeddedOutbox) -> Result<(), Box<dyn std::error::Error>> {
+    /// let discarded = outbox.discard_sealed_by("5f2c6d0a91b3e847", "ann@example.com").await?;
+    /// println!("{discarded} revocations are never sent");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn discard_sealed_by(&self, key: &str, by: &str) -> Result<u64, StoreError> {
+        let mut audit = Audit::new("outbox").by(by);
+        audit.action("discard");
+        audit.reason(&format!("sealed by the key {key}"));
+        let key = key.to_owned();
+        let is_sealed_by = move |part: &[u8]| sealed::key_of(part).is_some_and(|id| id == key);
+        let discarded = self.store.settle_where(is_sealed_by).await;
+        match &discarded {
+            Ok(0) => audit.unchanged(),
+            Ok(count) => audit.count(*count).done(),
+            Err(error) => audit.failed(error),
+        }
+        discarded
     }
 }
 
@@ -121,31 +188,28 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Deletes entries that were not owed any more before a time, of all servers. Returns how many, and
+    /// Deletes the entries, of all servers, whose first part is one that is meant. Returns how many, and
     /// where to continue if there may be more.
-    pub(crate) fn purge_owed(
+    fn settle_where(
         &mut self,
-        before: UnixTime,
+        is_meant: impl Fn(&[u8]) -> bool,
         after: Option<Key>,
     ) -> Result<(u64, Option<Key>), Fault> {
         let start = after.map_or(vec![OWED], |after| [&after[..], &[0]].concat());
-        let mut ended = Vec::new();
+        let mut meant = Vec::new();
         for (seen, row) in self.rows.range(start..vec![OWED + 1]).enumerate() {
             let (key, part) = row.into_inner()?;
-            // One that this group has changed is none of the ended ones any more.
+            // One that this group has changed is another one.
             let is_changed = self.issued.rows.contains_key(&key[..]);
-            if !is_changed && key.len() == ENTRY + 4 && key.ends_with(&[0; 4]) {
-                let until = sealed::until_of(&part);
-                // What can't be read is kept for who can.
-                if until.is_some_and(|until| retention::ended_before(Some(until), before)) {
-                    ended.push(entry_of(&key)?);
-                }
+            let is_first = key.len() == ENTRY + 4 && key.ends_with(&[0; 4]);
+            if !is_changed && is_first && is_meant(&part) {
+                meant.push(entry_of(&key)?);
             }
-            if seen + 1 == PURGED_AT_ONCE {
-                return Ok((self.settle_all(&ended)?, Some(key.to_vec())));
+            if seen + 1 == LOOKED_AT_ONCE {
+                return Ok((self.settle_all(&meant)?, Some(key.to_vec())));
             }
         }
-        Ok((self.settle_all(&ended)?, None))
+        Ok((self.settle_all(&meant)?, None))
     }
 
     fn settle_all(&mut self, entries: &[[u8; ENTRY]]) -> Result<u64, Fault> {

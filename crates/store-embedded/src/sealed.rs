@@ -161,6 +161,15 @@ impl Place<'_> {
     }
 }
 
+/// Reads the id of the key of an entry, as it is shown, from its first part. `None` if a newer release
+/// has written it.
+pub(crate) fn key_of(sealed: &[u8]) -> Option<String> {
+    let (_, rest) = sealed
+        .split_first()
+        .filter(|(version, _)| **version == VERSION)?;
+    Some(OutboxKey::shown(*rest.first_chunk()?))
+}
+
 /// Reads until when an entry is owed, from its first part. It is not authenticated yet.
 pub(crate) fn until_of(sealed: &[u8]) -> Option<UnixTime> {
     let until = sealed.get(9..17)?.first_chunk()?;

@@ -69,6 +69,15 @@ impl EmbeddedStore {
         self.in_time(self.0.threads.write(act)).await
     }
 
+    /// Executes a call on the writing thread, however long that takes.
+    #[cfg(feature = "outbox")]
+    pub(crate) async fn write_without_timeout<T: Send + 'static, E: Into<StoreError>>(
+        &self,
+        act: impl FnOnce(&mut Group<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.threads.write(act).await
+    }
+
     /// Executes a call on a reading thread.
     pub(crate) async fn read<T: Send + 'static, E: Into<StoreError>>(
         &self,
@@ -158,16 +167,7 @@ impl Store for EmbeddedStore {
         }
         #[cfg(feature = "outbox")]
         {
-            let mut after = None;
-            loop {
-                let step = move |group: &mut Group<'_>| group.purge_owed(before, after);
-                let (some, last) = self.0.threads.write(step).await?;
-                dropped += some;
-                if last.is_none() {
-                    break;
-                }
-                after = last;
-            }
+            dropped += self.purge_owed(before).await?;
         }
         let compact = move |shared: &Shared, open: &Open| shared.compact_if_worth_it(open, dropped);
         self.0.threads.read(compact).await?;

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use tower_revoke_core::{
     KeyDigest, Outbox, OutboxError, OwedRevocation, Store, TokenCopy, TokenHash, TokenId, UnixTime,
 };
+use tower_revoke_testing::RecordedLog;
 
 use super::{NOW, flush};
 use crate::{
@@ -257,6 +258,49 @@ async fn a_purge_removes_what_is_no_longer_owed() {
     let keys = || OutboxKeys::new(&KEY);
     assert_eq!(fixture.owed(keys(), SERVER).await, []);
     assert_eq!(fixture.owed(keys(), OTHER_SERVER).await.len(), 10);
+}
+
+#[tokio::test]
+async fn what_a_lost_key_has_sealed_is_discarded_and_nothing_else() {
+    let fixture = Fixture::new();
+    let (lost, own) = (OutboxKeys::new(&OTHER_KEY), OutboxKeys::new(&KEY));
+    let shown = format!("{lost:?}");
+    let key = shown.trim_matches(['[', ']', '"']);
+    let sealing = fixture.store.outbox(lost);
+    // More rows than one step looks at.
+    for number in 0..80 {
+        let server = [SERVER, OTHER_SERVER][number as usize % 2];
+        let kept = sealing.put(server, &owed(&long(number), LATER)).await;
+        kept.unwrap();
+    }
+    drop(sealing);
+    fixture.put(SERVER, "kept", LATER).await;
+    let outbox = fixture.store.outbox(own);
+    let discard = async |key: &str| outbox.discard_sealed_by(key, "ann").await.unwrap();
+
+    let log = RecordedLog::start();
+    for other in ["", "ffff", "5f2c6d0a91b3e847"] {
+        assert_eq!(discard(other).await, 0);
+    }
+    assert_eq!(log.lines_with("unchanged"), 3, "{}", log.text());
+    assert_eq!(discard(key).await, 80);
+    let event = log.text();
+    for part in [
+        "via=\"outbox\"",
+        "action=\"discard\"",
+        "by=\"ann\"",
+        key,
+        "count=80",
+        "outcome=\"done\"",
+    ] {
+        assert!(event.contains(part), "{part}: {event}");
+    }
+    assert_eq!(discard(key).await, 0);
+    drop(outbox);
+    let fixture = fixture.reopened();
+    let keys = || OutboxKeys::new(&KEY).and_former(&OTHER_KEY);
+    assert_eq!(fixture.owed(keys(), SERVER).await, [Ok("kept".to_owned())]);
+    assert_eq!(fixture.owed(keys(), OTHER_SERVER).await, []);
 }
 
 #[test]
