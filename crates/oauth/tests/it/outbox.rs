@@ -169,17 +169,21 @@ fn a_missing_key_fails_ready_and_keeps_the_others_going() {
     });
 }
 
-/// An outbox that fails while it is told so.
+/// An outbox that fails while it is told so, and keeps something for each permit.
 #[derive(Clone, Debug)]
 struct Failing {
     outbox: EmbeddedOutbox,
     fails: Arc<AtomicBool>,
+    gate: Arc<Semaphore>,
 }
 
 impl Failing {
     fn new(outbox: EmbeddedOutbox) -> Self {
-        let fails = Arc::new(AtomicBool::new(true));
-        Self { outbox, fails }
+        Self {
+            outbox,
+            fails: Arc::new(AtomicBool::new(true)),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+        }
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -197,6 +201,7 @@ impl Outbox for Failing {
         owed: &'a OwedRevocation,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
+            self.gate.acquire().await.unwrap().forget();
             self.check()?;
             self.outbox.put(server, owed).await
         })
@@ -272,6 +277,32 @@ async fn a_token_is_kept_once_the_outbox_works_again() {
     while tries.recv().await.unwrap().token != earlier {}
     assert_eq!(log.lines_with("the outbox fails"), 1, "{}", log.text());
     assert_eq!(log.lines_with("the outbox works again"), 1);
+}
+
+/// Otherwise its entry could be removed before it is written, and would be left for ever.
+#[tokio::test]
+async fn a_token_is_not_sent_before_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Failing::new(outbox(folder.path(), &KEY));
+    outbox.fails.store(false, Ordering::SeqCst);
+    outbox.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let (client, mut tries) = scripted(async |_, _| Ok(status(200)));
+    let client = client.outbox(outbox.clone()).build().unwrap();
+    client.ready().await.unwrap();
+    let mut kept = reserve(&client, "abc").unwrap().send(copy("abc"));
+    for _ in 0..100 {
+        assert!(poll!(&mut kept).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert!(tries.try_recv().is_err());
+    outbox.gate.add_permits(1);
+    kept.await;
+    assert_eq!(tries.recv().await.unwrap().token, "abc");
+    assert!(client.shutdown(LONG).await.is_complete());
+    let (client, _tries) = scripted(async |_, _| Ok(status(200)));
+    let client = client.outbox(outbox.outbox).build().unwrap();
+    client.ready().await.unwrap();
+    assert_eq!(client.stats().recovered, 0);
 }
 
 /// Dropped before it is kept, a token is queued in memory.
