@@ -68,7 +68,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Deletes what was not owed any more before a time, to any server. Returns how many entries.
+    /// Deletes the entries of all servers that expired before a time. Returns how many there were.
     pub(crate) async fn purge_owed(&self, before: UnixTime) -> Result<u64, StoreError> {
         // What can't be read is kept for who can.
         self.settle_where(move |part| {

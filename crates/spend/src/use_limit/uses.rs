@@ -53,7 +53,7 @@ impl ReservedUse {
         let limit = config.settings.commit_timeout;
         reservation.run(async move {
             let Some(notice) = notice else {
-                // Whether it was taken makes no difference any more.
+                // No server is to be told, so the outcome doesn't matter.
                 return drop(timeout(limit, call).await);
             };
             let mut pause = FIRST_PAUSE;
